@@ -1,0 +1,1 @@
+//! One file per verb, each a thin call into the library.

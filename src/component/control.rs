@@ -1,0 +1,18 @@
+//! The control record C of one pipeline: how maintenance speaks to every lane.
+
+use serde::{Deserialize, Serialize};
+
+/// Read by a lane after its fence has succeeded, at the start of each epoch and every ten seconds;
+/// a lane that sees a new number cuts its epoch and goes on under the new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Control {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The version domain: versions compare inside one domain only.
+    pub domain: String,
+    /// Rises with each change of this record.
+    pub number: u64,
+    /// Hash of the contract the lanes decode with.
+    pub contract: String,
+}

@@ -1,0 +1,136 @@
+//! What a source promises.
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::decoder::Versioning;
+use crate::error::Result;
+use crate::event::{PartitionId, Position, PositionRange, RawImage};
+
+/// What a source tells the process that runs it.
+#[derive(Debug, Clone)]
+pub enum SourceEvent {
+    /// Try these partitions: fence each, then open it. May name none.
+    Assigned(Vec<PartitionStart>),
+    /// Cut, commit and drop the readers of these partitions; they go to another process.
+    Revoked(Vec<PartitionId>),
+    /// Stop these lanes now: another process may hold them already.
+    Lost(Vec<PartitionId>),
+    /// Every partition has been handed out and has ended; none will follow.
+    Finished,
+}
+
+/// A partition as its source first describes it.
+#[derive(Debug, Clone)]
+pub struct PartitionStart {
+    /// The partition.
+    pub partition: PartitionId,
+    /// `_stream` of its events.
+    pub stream: std::sync::Arc<str>,
+    /// `_partition` of its events: several ranges of one file share the file's name.
+    pub label: std::sync::Arc<str>,
+    /// Where a partition without a record begins, resolved to a place that will not move.
+    pub start: Position,
+    /// How its events are numbered.
+    pub versioning: Versioning,
+    /// First ordinal of a partition without a record, where ordinals number the events.
+    pub ordinal_base: i64,
+    /// What the source is (topic id, stream, file): stored in the record and compared at a fence.
+    pub identity: Value,
+    /// Uncompressed or stored bytes from `start` to the end, for progress; `None` where endless.
+    pub size: Option<u64>,
+}
+
+/// Where change events come from. Every method takes `&self`: lanes call while `next_event` waits.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The next change of what this process should read. Cancel-safe: a dropped call loses nothing.
+    async fn next_event(&self) -> Result<SourceEvent>;
+
+    /// Begin to read `partition` at `from`. Called after the fence has succeeded, and no record is
+    /// fetched before. At most one reader of a partition is open in a process.
+    async fn open(
+        &self,
+        partition: &PartitionId,
+        from: &Position,
+    ) -> Result<Box<dyn PartitionReader>>;
+
+    /// `partition` has been read to its end and its record is closed and finalised. The answer
+    /// names the partitions that may open now: the children of a shard, else none.
+    async fn ended(&self, partition: &PartitionId) -> Result<Vec<PartitionStart>>;
+
+    /// Everything before `done` is finalised. Advisory: a broker's or a lease table's own mark.
+    async fn advise(&self, partition: &PartitionId, done: &Position) -> Result<()>;
+
+    /// True where the group or the lease table still gives `partition` to this process, so that a
+    /// lane that lost its record may fence again. Sources that nothing assigns answer false.
+    fn still_assigned(&self, partition: &PartitionId) -> bool;
+}
+
+/// Reads one partition, in order. Dropping it hands the partition back.
+#[async_trait]
+pub trait PartitionReader: Send {
+    /// The next records, bounded in bytes; `None` at the end of the partition. Waits where there
+    /// is nothing yet. Cancel-safe: a dropped call loses no record. Each batch begins where the
+    /// one before it ended, the first at the position given to [`Source::open`].
+    async fn next(&mut self) -> Result<Option<RawBatch>>;
+}
+
+/// Records of one partition as the source gives them, not yet decoded.
+#[derive(Debug, Clone)]
+pub struct RawBatch {
+    /// The positions covered, gaps included.
+    pub range: PositionRange,
+    /// Source bytes, uncompressed: what `commit.size` counts.
+    pub bytes: u64,
+    /// The records.
+    pub content: RawContent,
+}
+
+/// Bytes to decode, or rows that need no decoding.
+#[derive(Debug, Clone)]
+pub enum RawContent {
+    /// Records to decode.
+    Records(RawRecords),
+    /// Rows of a columnar source; row `i` stands at position `first + i`.
+    Rows { rows: RecordBatch, first: u64 },
+}
+
+/// Records inside one buffer.
+#[derive(Debug, Clone, Default)]
+pub struct RawRecords {
+    /// The bytes of all records, with whatever separates them.
+    pub data: Bytes,
+    /// Where each record begins in `data`, and its length: ascending, not overlapping.
+    pub spans: Vec<(u32, u32)>,
+    /// Where each record stands.
+    pub positions: RecordPositions,
+    /// Records too large to hold, met in this range.
+    pub oversized: Vec<Oversized>,
+}
+
+/// How the position of a record follows from its place in the buffer.
+#[derive(Debug, Clone)]
+pub enum RecordPositions {
+    /// A byte stream: what begins at byte `b` of the buffer stands at `start + b`.
+    Bytes { start: u64 },
+    /// One position for each span.
+    Each(Vec<u64>),
+}
+
+impl Default for RecordPositions {
+    fn default() -> Self {
+        Self::Bytes { start: 0 }
+    }
+}
+
+/// A record over `max_record_size`: its beginning, length and hash, never the whole in memory.
+#[derive(Debug, Clone)]
+pub struct Oversized {
+    /// Where it stands.
+    pub position: u64,
+    /// What is kept of it.
+    pub raw: RawImage,
+}

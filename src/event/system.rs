@@ -1,0 +1,149 @@
+//! The system columns: what Acequia knows of each row, beside the row.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, StringViewArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow::compute::filter;
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::error::ArrowError;
+
+/// `_op`: the operation, text.
+pub const OP: &str = "_op";
+/// `_key`: canonical JSON of the source's key attributes as the source wrote them, text.
+pub const KEY: &str = "_key";
+/// `_event_time`: when the change happened, microseconds UTC.
+pub const EVENT_TIME: &str = "_event_time";
+/// `_version`: 63-bit number that rises per key, inside one version domain.
+pub const VERSION: &str = "_version";
+/// `_stream`: what the pipeline reads, text.
+pub const STREAM: &str = "_stream";
+/// `_partition`: the partition of the event, text.
+pub const PARTITION: &str = "_partition";
+/// `_position`: the event's place in its partition: Int64 where the source counts, else text.
+pub const POSITION: &str = "_position";
+/// `_before`: the image before the change, a struct of the contract's columns.
+pub const BEFORE: &str = "_before";
+/// `_extra`: attributes that the contract does not know, JSON text.
+pub const EXTRA: &str = "_extra";
+
+/// All names, in the order in which the lake writes them.
+pub const NAMES: [&str; 9] =
+    [OP, KEY, EVENT_TIME, VERSION, STREAM, PARTITION, POSITION, BEFORE, EXTRA];
+
+/// The Arrow type of every instant in Acequia: microseconds in UTC.
+pub static INSTANT: LazyLock<DataType> =
+    LazyLock::new(|| DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.clone())));
+
+/// The zone of every instant, spelled so that no time zone table is needed to read it.
+pub static UTC: LazyLock<Arc<str>> = LazyLock::new(|| "+00:00".into());
+
+/// The system columns of a batch, row-aligned with its rows. They travel beside the row, whatever
+/// the SQL selects.
+#[derive(Debug, Clone)]
+pub struct SystemColumns {
+    /// `_op`, never null.
+    pub op: StringViewArray,
+    /// `_key`, never null.
+    pub key: StringViewArray,
+    /// `_event_time`, never null (a record without a time takes that of its batch's source).
+    pub event_time: TimestampMicrosecondArray,
+    /// `_version`, never null, at least 1.
+    pub version: Int64Array,
+    /// `_stream`, the same for every row.
+    pub stream: Arc<str>,
+    /// `_partition` of the event; the same for every row of a lane.
+    pub partition: Arc<str>,
+    /// `_position`: [`Int64Array`] or [`StringViewArray`], never null.
+    pub position: ArrayRef,
+    /// `_before`, where the source gives it.
+    pub before: Option<StructArray>,
+    /// `_extra`, where the contract is lenient; null in a row without unknown attributes.
+    pub extra: Option<StringViewArray>,
+}
+
+impl SystemColumns {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.op.len()
+    }
+    /// True where there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.op.is_empty()
+    }
+
+    /// `length` rows from `offset` on, without copying.
+    #[must_use]
+    pub fn slice(&self, offset: usize, length: usize) -> Self {
+        Self {
+            op: self.op.slice(offset, length),
+            key: self.key.slice(offset, length),
+            event_time: self.event_time.slice(offset, length),
+            version: self.version.slice(offset, length),
+            stream: self.stream.clone(),
+            partition: self.partition.clone(),
+            position: self.position.slice(offset, length),
+            before: self.before.as_ref().map(|column| column.slice(offset, length)),
+            extra: self.extra.as_ref().map(|column| column.slice(offset, length)),
+        }
+    }
+
+    /// The columns as arrays with their fields, in the order of [`NAMES`]; absent ones left out.
+    /// `_stream` and `_partition` are repeated for every row.
+    pub fn columns(&self) -> Vec<(Arc<Field>, ArrayRef)> {
+        let repeated = |text: &Arc<str>| -> ArrayRef {
+            Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(
+                text.as_ref(),
+                self.len(),
+            )))
+        };
+        let field = |name: &str, kind: &DataType, nullable| {
+            Arc::new(Field::new(name, kind.clone(), nullable))
+        };
+        let text = DataType::Utf8View;
+        let mut columns: Vec<(Arc<Field>, ArrayRef)> = vec![
+            (field(OP, &text, false), Arc::new(self.op.clone())),
+            (field(KEY, &text, false), Arc::new(self.key.clone())),
+            (field(EVENT_TIME, &INSTANT, false), Arc::new(self.event_time.clone())),
+            (field(VERSION, &DataType::Int64, false), Arc::new(self.version.clone())),
+            (field(STREAM, &text, false), repeated(&self.stream)),
+            (field(PARTITION, &text, false), repeated(&self.partition)),
+            (field(POSITION, self.position.data_type(), false), self.position.clone()),
+        ];
+        if let Some(before) = &self.before {
+            columns.push((
+                field(BEFORE, arrow::array::Array::data_type(before), true),
+                Arc::new(before.clone()),
+            ));
+        }
+        if let Some(extra) = &self.extra {
+            columns.push((field(EXTRA, &text, true), Arc::new(extra.clone())));
+        }
+        columns
+    }
+
+    /// The rows where `keep` is true.
+    pub fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
+        let cast = |column: &dyn arrow::array::Array| filter(column, keep);
+        Ok(Self {
+            op: downcast(&cast(&self.op)?)?,
+            key: downcast(&cast(&self.key)?)?,
+            event_time: downcast(&cast(&self.event_time)?)?,
+            version: downcast(&cast(&self.version)?)?,
+            stream: self.stream.clone(),
+            partition: self.partition.clone(),
+            position: cast(&self.position)?,
+            before: self.before.as_ref().map(|column| downcast(&cast(column)?)).transpose()?,
+            extra: self.extra.as_ref().map(|column| downcast(&cast(column)?)).transpose()?,
+        })
+    }
+}
+
+fn downcast<T: Clone + 'static>(array: &ArrayRef) -> Result<T, ArrowError> {
+    array
+        .as_any()
+        .downcast_ref::<T>()
+        .cloned()
+        .ok_or_else(|| ArrowError::CastError(format!("unexpected type {}", array.data_type())))
+}

@@ -1,0 +1,1 @@
+//! What reads or rewrites the lake.

@@ -1,0 +1,42 @@
+//! Acequia turns database change events into Hive-partitioned Parquet and searchable documents,
+//! continuously and exactly once.
+//!
+//! The modules in reading order:
+//!
+//! - [`event`]: the nouns that flow: positions, operations, batches, dead letters.
+//! - [`component`]: the contracts of sources, decoders, transforms, sinks and checkpoint stores.
+//! - [`contract`]: Open Data Contract Standard documents: columns, keys, rules.
+//! - [`codec`]: bytes to Arrow rows, directed by the contract.
+//! - [`sources`], [`transforms`], [`sinks`], [`checkpoint`]: the families; they never see each other.
+//! - [`config`]: YAML in, checked settings out; every mistake at once, with its place.
+//! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
+//! - [`lake`]: what reads or rewrites the lake.
+//! - [`cli`]: one file per verb.
+//! - [`telemetry`] and the seams [`clock`], [`randomness`], [`compute`], [`memory`] lie below all.
+//! - [`testing`]: doubles and conformance suites, for tests and benches.
+
+pub mod checkpoint;
+pub mod cli;
+pub mod codec;
+pub mod component;
+pub mod config;
+pub mod contract;
+pub mod event;
+pub mod lake;
+pub mod runtime;
+pub mod sinks;
+pub mod sources;
+pub mod transforms;
+
+pub mod clock;
+pub mod compute;
+pub mod error;
+pub mod memory;
+pub mod randomness;
+pub mod telemetry;
+pub mod units;
+
+#[doc(hidden)]
+pub mod testing;
+
+pub use error::{Error, ErrorKind, Result, ResultExt};

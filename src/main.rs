@@ -1,0 +1,3 @@
+//! The program: parse, start telemetry, run the verb, answer with an exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The lane and what runs it.

@@ -1,0 +1,1 @@
+//! Staged files: invisible until the record names them, published by identity.

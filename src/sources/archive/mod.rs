@@ -1,0 +1,60 @@
+//! An archive: files of change events, read once each, in order.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Format;
+use crate::units::ByteSize;
+
+/// An archive of change events in files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveConfig {
+    /// One path pattern or a list (`*`, `?`, `[...]`, `**`), relative to the pipeline file.
+    pub path: Paths,
+    /// Form of the records.
+    pub format: Format,
+    /// Order in which files are numbered; it is taken for the order of events.
+    #[serde(default)]
+    pub order: FileOrder,
+    /// Records above this size become dead letters that keep their first 64 KiB.
+    #[serde(default = "default_max_record_size")]
+    pub max_record_size: ByteSize,
+    /// Plain files are split into byte ranges of about this size, each a lane of its own.
+    #[serde(default = "default_range_size")]
+    pub range_size: ByteSize,
+    /// Lanes that are open at once.
+    #[serde(default = "default_lanes")]
+    pub lanes: u16,
+}
+
+/// One pattern or several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One pattern.
+    One(String),
+    /// Several, read in this order.
+    Many(Vec<String>),
+}
+
+/// Order of an archive's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileOrder {
+    /// By path.
+    #[default]
+    Name,
+    /// By time of modification, then path.
+    Modified,
+}
+
+fn default_max_record_size() -> ByteSize {
+    ByteSize::mebibytes(1)
+}
+fn default_range_size() -> ByteSize {
+    ByteSize::mebibytes(256)
+}
+fn default_lanes() -> u16 {
+    8
+}

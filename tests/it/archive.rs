@@ -1,0 +1,1 @@
+//! Archives as a user has them: patterns, compression, damaged files.

@@ -1,0 +1,1 @@
+//! The command line: exit codes, help, the shape of `--json`.

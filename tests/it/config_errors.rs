@@ -1,0 +1,1 @@
+//! Mistakes in YAML: whole messages, as snapshots.

@@ -1,0 +1,1 @@
+//! What the outside does: full disks, closed folders, foreign lakes, two runs at once.

@@ -1,0 +1,1 @@
+//! Golden pipelines: YAML, input and expected rows.
