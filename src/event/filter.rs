@@ -3,7 +3,7 @@
 //! A filter must leave no stale row behind in a store that keeps one document per key, so a row
 //! that is no longer kept is a delete there, unless nothing can ever have been written for it.
 
-use arrow::array::{Array, BooleanArray, StringViewArray};
+use arrow::array::{BooleanArray, StringViewArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::error::ArrowError;
 

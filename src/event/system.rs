@@ -3,7 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int64Array, StringViewArray, StructArray, TimestampMicrosecondArray,
+    Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -112,10 +113,7 @@ impl SystemColumns {
             (field(POSITION, self.position.data_type(), false), self.position.clone()),
         ];
         if let Some(before) = &self.before {
-            columns.push((
-                field(BEFORE, arrow::array::Array::data_type(before), true),
-                Arc::new(before.clone()),
-            ));
+            columns.push((field(BEFORE, before.data_type(), true), Arc::new(before.clone())));
         }
         if let Some(extra) = &self.extra {
             columns.push((field(EXTRA, &text, true), Arc::new(extra.clone())));
@@ -125,7 +123,7 @@ impl SystemColumns {
 
     /// The rows where `keep` is true.
     pub fn filter(&self, keep: &BooleanArray) -> Result<Self, ArrowError> {
-        let cast = |column: &dyn arrow::array::Array| filter(column, keep);
+        let cast = |column: &dyn Array| filter(column, keep);
         Ok(Self {
             op: downcast(&cast(&self.op)?)?,
             key: downcast(&cast(&self.key)?)?,
