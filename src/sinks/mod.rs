@@ -1,6 +1,7 @@
 //! Where rows go.
 
 pub mod dead_letters;
+pub mod file_name;
 pub mod parquet;
 pub mod staging;
 

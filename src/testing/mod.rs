@@ -1,1 +1,3 @@
 //! Doubles and conformance suites for tests and benches.
+
+pub mod staging;
