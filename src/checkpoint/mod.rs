@@ -2,8 +2,13 @@
 
 pub mod file;
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::component::{CheckpointStore, Context};
+use crate::error::Result;
 
 /// Where the checkpoint documents live: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,4 +16,16 @@ use serde::{Deserialize, Serialize};
 pub enum CheckpointConfig {
     /// A folder on a local disk.
     File(file::FileConfig),
+}
+
+/// Open the store that `config` names; its paths are absolute by now.
+pub async fn open(
+    config: &CheckpointConfig,
+    context: &Context,
+) -> Result<Arc<dyn CheckpointStore>> {
+    match config {
+        CheckpointConfig::File(file) => {
+            Ok(Arc::new(file::FileStore::open(&file.path, context).await?))
+        }
+    }
 }

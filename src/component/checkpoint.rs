@@ -43,6 +43,16 @@ pub struct Revision {
     pub nonce: String,
 }
 
+impl Revision {
+    /// The revision that a document carries. A newer format, or bytes that are no document of
+    /// Acequia, are refused.
+    pub fn of(key: &Key, body: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Nothing {}
+        Document::<Nothing>::decode(key, body).map(|document| document.revision)
+    }
+}
+
 /// A document as the store holds it.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -109,7 +119,7 @@ pub struct Document<T> {
     pub content: T,
 }
 
-impl<T: Serialize + DeserializeOwned> Document<T> {
+impl<T: Serialize> Document<T> {
     /// A document of the present format.
     pub fn new(revision: Revision, content: T) -> Self {
         Self { v: FORMAT, revision, content }
@@ -121,7 +131,9 @@ impl<T: Serialize + DeserializeOwned> Document<T> {
             .map(Bytes::from)
             .map_err(|cause| Error::fatal("cannot write a checkpoint document").caused_by(cause))
     }
+}
 
+impl<T: DeserializeOwned> Document<T> {
     /// Read a stored document; a newer format, or bytes that are no such document, are refused.
     pub fn decode(key: &Key, body: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]

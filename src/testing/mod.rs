@@ -1,3 +1,25 @@
 //! Doubles and conformance suites for tests and benches.
 
+pub mod conformance;
 pub mod staging;
+pub mod store;
+
+use std::sync::Arc;
+
+pub use store::MemoryStore;
+
+use crate::clock::SystemClock;
+use crate::component::Context;
+use crate::compute::Inline;
+use crate::memory::MemoryBudget;
+use crate::randomness::Generator;
+
+/// A context for one test: seeded randomness, inline compute, a budget of 256 MiB.
+pub fn context(seed: u64) -> Context {
+    Context {
+        clock: Arc::new(SystemClock),
+        randomness: Arc::new(Generator::seeded(seed)),
+        compute: Arc::new(Inline::default()),
+        memory: MemoryBudget::new(256 << 20),
+    }
+}
