@@ -1,0 +1,359 @@
+//! What a process and its lanes count.
+//!
+//! A lane updates its handle with relaxed atomics and takes no lock; the list of lanes is locked
+//! only where a lane begins or ends and while somebody reads. Process-wide counts never fall; a
+//! lane's own series end with the lane, so that an archive of ten thousand files stays readable.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::memory::MemoryBudget;
+
+/// Stands for "not known" in a gauge that may be absent.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Everything that one process counts. Cheap to clone; every clone counts into the same numbers.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Process>);
+
+/// The counts of one lane. Cheap to clone; the lane's series end when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct LaneMetrics(Arc<Lane>);
+
+/// The process-wide counts at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events that sources delivered in committed and open epochs, rejects included.
+    pub events: u64,
+    /// Rows that sinks wrote.
+    pub rows: u64,
+    /// Files made visible, dead-letter files included.
+    pub files: u64,
+    /// Uncompressed source bytes read.
+    pub bytes_in: u64,
+    /// Bytes of the files made visible.
+    pub bytes_out: u64,
+    /// Events refused and kept as dead letters.
+    pub dead_letters: u64,
+    /// Epochs prepared: commits.
+    pub epochs: u64,
+}
+
+/// The counters that a process and each of its lanes have in common.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) events: AtomicU64,
+    pub(super) rows: AtomicU64,
+    pub(super) files: AtomicU64,
+    pub(super) bytes_in: AtomicU64,
+    pub(super) bytes_out: AtomicU64,
+    pub(super) dead_letters: AtomicU64,
+    pub(super) epochs: AtomicU64,
+    pub(super) swaps: AtomicU64,
+    pub(super) conflicts: AtomicU64,
+    pub(super) retries: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) counts: Counts,
+    /// Source bytes that this run set out to read; [`UNKNOWN`] for an endless source.
+    bytes_expected: AtomicU64,
+    assigned: AtomicBool,
+    started: Instant,
+    memory: OnceLock<Arc<MemoryBudget>>,
+    lanes: Mutex<Lanes>,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    next: u64,
+    live: BTreeMap<u64, Weak<Lane>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    number: u64,
+    pub(super) label: String,
+    pub(super) counts: Counts,
+    lag_bytes: AtomicU64,
+    lag_records: AtomicU64,
+    /// Microseconds from the start of the process to the opening of the epoch; [`UNKNOWN`]: closed.
+    epoch_opened: AtomicU64,
+    fenced: AtomicBool,
+    waiting: AtomicBool,
+    process: Arc<Process>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self(Arc::new(Process {
+            counts: Counts::default(),
+            bytes_expected: AtomicU64::new(0),
+            assigned: AtomicBool::new(false),
+            started: Instant::now(),
+            memory: OnceLock::new(),
+            lanes: Mutex::default(),
+        }))
+    }
+
+    /// The counts of a new lane, named after its partition.
+    pub fn lane(&self, partition: impl Display) -> LaneMetrics {
+        self.assigned();
+        let mut lanes = self.0.lock();
+        lanes.next += 1;
+        let lane = Arc::new(Lane {
+            number: lanes.next,
+            label: partition.to_string(),
+            counts: Counts::default(),
+            lag_bytes: AtomicU64::new(UNKNOWN),
+            lag_records: AtomicU64::new(UNKNOWN),
+            epoch_opened: AtomicU64::new(UNKNOWN),
+            fenced: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            process: self.0.clone(),
+        });
+        let number = lane.number;
+        lanes.live.insert(number, Arc::downgrade(&lane));
+        LaneMetrics(lane)
+    }
+
+    /// The source has said what this process reads, perhaps nothing: from now on the process is
+    /// ready whenever each of its lanes is past its fence.
+    pub fn assigned(&self) {
+        self.0.assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// This run sets out to read `bytes` more source bytes; `None`: the source has no end.
+    pub fn expect_bytes(&self, bytes: Option<u64>) {
+        let add = |known: u64| match bytes {
+            Some(more) if known != UNKNOWN => Some(known.saturating_add(more).min(UNKNOWN - 1)),
+            _ => Some(UNKNOWN),
+        };
+        let expected = &self.0.bytes_expected;
+        // The closure always answers, so the update always succeeds.
+        let _ = expected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Source bytes that this run set out to read; `None` where the source has no end.
+    pub fn bytes_expected(&self) -> Option<u64> {
+        known(&self.0.bytes_expected)
+    }
+
+    /// Show the use of `budget` too.
+    pub fn watch_memory(&self, budget: &Arc<MemoryBudget>) {
+        // A second budget in one process would be a defect of the tests; the first one stays.
+        let _ = self.0.memory.set(budget.clone());
+    }
+
+    /// The process-wide counts now.
+    pub fn totals(&self) -> Totals {
+        let counts = &self.0.counts;
+        Totals {
+            events: read(&counts.events),
+            rows: read(&counts.rows),
+            files: read(&counts.files),
+            bytes_in: read(&counts.bytes_in),
+            bytes_out: read(&counts.bytes_out),
+            dead_letters: read(&counts.dead_letters),
+            epochs: read(&counts.epochs),
+        }
+    }
+
+    /// Time since the process began to count.
+    pub fn elapsed(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// True once the source has answered and every live lane is past its fence.
+    pub fn is_ready(&self) -> bool {
+        self.0.assigned.load(Ordering::Relaxed)
+            && self.0.live().iter().all(|lane| lane.fenced.load(Ordering::Relaxed))
+    }
+
+    /// Lanes that are running, and how many of those wait for something outside.
+    pub fn lanes(&self) -> (usize, usize) {
+        let live = self.0.live();
+        let waiting = live.iter().filter(|lane| lane.is_waiting()).count();
+        (live.len(), waiting)
+    }
+
+    pub(super) fn process(&self) -> &Arc<Process> {
+        &self.0
+    }
+}
+
+impl LaneMetrics {
+    /// The lane is past its fence: it may read.
+    pub fn fenced(&self) {
+        self.0.fenced.store(true, Ordering::Relaxed);
+    }
+    /// The source delivered `count` more events.
+    pub fn events(&self, count: u64) {
+        self.add(count, |counts| &counts.events);
+    }
+    /// Sinks took `count` more rows.
+    pub fn rows(&self, count: u64) {
+        self.add(count, |counts| &counts.rows);
+    }
+    /// The source delivered `count` more bytes, uncompressed.
+    pub fn bytes(&self, count: u64) {
+        self.add(count, |counts| &counts.bytes_in);
+    }
+    /// `count` more events were refused.
+    pub fn dead_letters(&self, count: u64) {
+        self.add(count, |counts| &counts.dead_letters);
+    }
+    /// `files` more files of `bytes` bytes together are visible.
+    pub fn published(&self, files: u64, bytes: u64) {
+        self.add(files, |counts| &counts.files);
+        self.add(bytes, |counts| &counts.bytes_out);
+    }
+    /// One more epoch is past its commit point.
+    pub fn epoch_committed(&self) {
+        self.add(1, |counts| &counts.epochs);
+    }
+    /// An epoch has its first events: its age counts from now.
+    pub fn epoch_opened(&self) {
+        let since = self.0.process.started.elapsed().as_micros();
+        let since = u64::try_from(since).unwrap_or(UNKNOWN - 1);
+        self.0.epoch_opened.store(since, Ordering::Relaxed);
+    }
+    /// No epoch is open.
+    pub fn epoch_closed(&self) {
+        self.0.epoch_opened.store(UNKNOWN, Ordering::Relaxed);
+    }
+    /// Source bytes that are still to be read.
+    pub fn lag(&self, bytes_left: u64) {
+        self.0.lag_bytes.store(bytes_left, Ordering::Relaxed);
+    }
+    /// Records that are still to be read, where the source counts them.
+    pub fn lag_records(&self, records_left: u64) {
+        self.0.lag_records.store(records_left, Ordering::Relaxed);
+    }
+    /// A checkpoint document was swapped.
+    pub fn swap_stored(&self) {
+        self.add(1, |counts| &counts.swaps);
+    }
+    /// A swap found another document than it expected.
+    pub fn swap_conflict(&self) {
+        self.add(1, |counts| &counts.conflicts);
+    }
+    /// A failed step is done again.
+    pub fn retried(&self) {
+        self.add(1, |counts| &counts.retries);
+    }
+    /// The lane waits for something outside (a sink, the store), or goes on.
+    pub fn waiting(&self, waits: bool) {
+        self.0.waiting.store(waits, Ordering::Relaxed);
+    }
+
+    fn add(&self, count: u64, counter: impl Fn(&Counts) -> &AtomicU64) {
+        counter(&self.0.counts).fetch_add(count, Ordering::Relaxed);
+        counter(&self.0.process.counts).fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl Process {
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The running lanes, oldest first.
+    pub(super) fn live(&self) -> Vec<Arc<Lane>> {
+        self.lock().live.values().filter_map(Weak::upgrade).collect()
+    }
+    pub(super) fn memory(&self) -> Option<&Arc<MemoryBudget>> {
+        self.memory.get()
+    }
+}
+
+impl Lane {
+    pub(super) fn lag_bytes(&self) -> Option<u64> {
+        known(&self.lag_bytes)
+    }
+    pub(super) fn lag_records(&self) -> Option<u64> {
+        known(&self.lag_records)
+    }
+    /// Seconds that the open epoch has been open; zero where none is.
+    pub(super) fn epoch_age_seconds(&self) -> f64 {
+        known(&self.epoch_opened).map_or(0.0, |opened| {
+            self.process
+                .started
+                .elapsed()
+                .saturating_sub(Duration::from_micros(opened))
+                .as_secs_f64()
+        })
+    }
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.process.lock().live.remove(&self.number);
+    }
+}
+
+pub(super) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn known(gauge: &AtomicU64) -> Option<u64> {
+    Some(read(gauge)).filter(|&value| value != UNKNOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_outlive_the_lane() {
+        let metrics = Metrics::new();
+        let lane = metrics.lane("a.ndjson");
+        lane.events(5);
+        lane.clone().rows(4);
+        lane.dead_letters(1);
+        lane.published(2, 100);
+        assert_eq!(metrics.lanes(), (1, 0));
+        drop(lane);
+        assert_eq!(metrics.lanes(), (0, 0));
+        let totals = metrics.totals();
+        assert_eq!((totals.events, totals.rows, totals.dead_letters), (5, 4, 1));
+        assert_eq!((totals.files, totals.bytes_out), (2, 100));
+    }
+
+    #[test]
+    fn ready_means_every_live_lane_is_fenced() {
+        let metrics = Metrics::new();
+        assert!(!metrics.is_ready(), "the source has not answered yet");
+        metrics.assigned();
+        assert!(metrics.is_ready(), "assigned nothing is ready");
+        let (first, second) = (metrics.lane("a"), metrics.lane("b"));
+        first.fenced();
+        assert!(!metrics.is_ready());
+        second.fenced();
+        assert!(metrics.is_ready());
+    }
+
+    #[test]
+    fn a_source_without_an_end_has_no_expected_bytes() {
+        let metrics = Metrics::new();
+        metrics.expect_bytes(Some(10));
+        metrics.expect_bytes(Some(5));
+        assert_eq!(metrics.bytes_expected(), Some(15));
+        metrics.expect_bytes(None);
+        metrics.expect_bytes(Some(1));
+        assert_eq!(metrics.bytes_expected(), None);
+    }
+}
