@@ -32,6 +32,7 @@ pub mod clock;
 pub mod compute;
 pub mod error;
 pub mod memory;
+mod mutants;
 pub mod randomness;
 pub mod telemetry;
 pub mod units;

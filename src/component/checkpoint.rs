@@ -22,6 +22,8 @@ pub enum Key {
     Control,
     /// The list of files of an archive.
     Manifest,
+    /// The newest run of a source that nothing assigns.
+    Run,
 }
 
 impl fmt::Display for Key {
@@ -30,6 +32,7 @@ impl fmt::Display for Key {
             Self::Record(partition) => write!(out, "record of {partition}"),
             Self::Control => out.write_str("control record"),
             Self::Manifest => out.write_str("archive manifest"),
+            Self::Run => out.write_str("run record"),
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct Owner {
     pub uuid: String,
     /// For people: host and process id, or the task's name.
     pub task: String,
+    /// Number of the run, where nothing assigns partitions: a higher one is newer and wins. Zero
+    /// where a group or lease table assigns.
+    pub run: u64,
 }
 
 /// An epoch past its commit point whose files may not all be visible yet.

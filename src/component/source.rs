@@ -35,10 +35,10 @@ pub struct PartitionStart {
     pub start: Position,
     /// How its events are numbered.
     pub versioning: Versioning,
-    /// First ordinal of a partition without a record, where ordinals number the events.
-    pub ordinal_base: i64,
     /// What the source is (topic id, stream, file): stored in the record and compared at a fence.
     pub identity: Value,
+    /// Partitions that must be closed and finalised before this one opens: the parents of a shard.
+    pub parents: Vec<PartitionId>,
     /// Uncompressed or stored bytes from `start` to the end, for progress; `None` where endless.
     pub size: Option<u64>,
 }

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod dead_letter;
 pub mod filter;
+pub mod flood;
 pub mod operation;
 pub mod position;
 pub mod system;

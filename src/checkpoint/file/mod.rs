@@ -100,6 +100,7 @@ impl FileStore {
             }
             Key::Control => (self.folder.clone(), "control".into()),
             Key::Manifest => (self.folder.clone(), "manifest".into()),
+            Key::Run => (self.folder.clone(), "run".into()),
         }
     }
 }

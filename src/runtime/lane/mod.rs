@@ -1,0 +1,374 @@
+//! A lane: one partition in one process, from its fence to its release.
+//!
+//! The lane knows traits only. Its invariants (`docs/delivery.md` tells why each holds):
+//!
+//! - nothing is read before the fence has succeeded, and the control record is read after it;
+//! - an epoch's files become visible only after the record names them;
+//! - an epoch is prepared only when every writer is flushed and the epoch before it is finalised;
+//! - what was staged is removed only where no record can name it any more;
+//! - the source is advised of finalised epochs only.
+
+mod commit;
+mod epoch;
+mod feed;
+mod fence;
+mod settings;
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+pub use settings::{CommitPolicy, LaneParts, LaneSettings, SinkLine};
+
+use self::epoch::OpenEpoch;
+use self::feed::Feed;
+use super::protocol::{Step, announce};
+use super::retry::Backoff;
+use super::swap::Held;
+use crate::component::{Control, EpochId, PartitionStart, Record};
+use crate::error::{Error, Result};
+use crate::event::flood::FloodGuard;
+use crate::mutants::{Mutant, planted};
+use crate::telemetry::metrics::LaneMetrics;
+
+/// How often a lane reads the control record.
+pub const CONTROL_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a finalised epoch may stay unsaid in the record of an idle lane.
+const FINALISE_IDLE: Duration = Duration::from_secs(10);
+
+/// What the process tells a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneOrder {
+    /// Go on.
+    Run,
+    /// Cut, commit, release.
+    Drain,
+    /// Drop everything: another process may hold the partition.
+    Stop,
+}
+
+/// How a lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LaneEnd {
+    /// The partition was read to its end; its record is closed and finalised.
+    Closed,
+    /// Drained and handed back.
+    Released,
+    /// Told to stop, or another process took the record.
+    Lost,
+}
+
+/// Why an epoch is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Its size or age.
+    Due,
+    /// The partition has ended.
+    End,
+    /// The control record has changed.
+    Control,
+    /// The process drains.
+    Drain,
+}
+
+/// Why a lane leaves what it is doing.
+#[derive(Debug)]
+enum Stop {
+    /// Another process has the record.
+    Lost,
+    /// The open epoch cannot be finished now: give it up and read it again.
+    Redo(Redo),
+    /// The lane cannot go on.
+    Failed(Error),
+}
+
+/// Why an epoch is given up and read again.
+#[derive(Debug)]
+enum Redo {
+    /// A sink held it up, and the control record has changed meanwhile.
+    ControlChanged,
+    /// A sink failed in a way that a later try may mend.
+    Sink(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+type Going<T> = std::result::Result<T, Stop>;
+
+/// One partition in one process, after its fence.
+pub struct Lane {
+    parts: LaneParts,
+    start: PartitionStart,
+    record: Held<Record>,
+    /// The epoch that the record names as pending is published and verified.
+    finalised: bool,
+    control: Control,
+    orders: watch::Receiver<LaneOrder>,
+    last_swap: Instant,
+    metrics: LaneMetrics,
+    flood: FloodGuard,
+}
+
+impl Lane {
+    /// Take the partition of `start` through the whole protocol.
+    ///
+    /// Errors: `Fatal` and `Halted` as their kind says. The record is left as the last successful
+    /// swap wrote it, so the next run goes on from there.
+    pub async fn run(
+        parts: LaneParts,
+        start: PartitionStart,
+        orders: watch::Receiver<LaneOrder>,
+    ) -> Result<LaneEnd> {
+        let mut stop = orders.clone();
+        let lane = async {
+            let mut lane = Self::take(parts, start, orders).await?;
+            // A lane's share of the memory is counted from its fence to its end.
+            let _place = lane.parts.documents.context.memory.join();
+            lane.recover_and_run().await
+        };
+        let end = tokio::select! {
+            biased;
+            () = told_to_stop(&mut stop) => return Ok(LaneEnd::Lost),
+            end = lane => end,
+        };
+        match end {
+            Ok(end) => Ok(end),
+            Err(Stop::Lost) => Ok(LaneEnd::Lost),
+            Err(Stop::Failed(error) | Stop::Redo(Redo::Sink(error))) => Err(error),
+            Err(Stop::Redo(Redo::ControlChanged)) => {
+                Err(Error::fatal("an epoch was given up twice"))
+            }
+        }
+    }
+
+    /// Fence first; only then look at anything that the fence protects.
+    async fn take(
+        parts: LaneParts,
+        start: PartitionStart,
+        orders: watch::Receiver<LaneOrder>,
+    ) -> Going<Self> {
+        let early = match planted(Mutant::ControlReadBeforeFence) {
+            true => Some(parts.load_control().await?),
+            false => None,
+        };
+        let stale = match planted(Mutant::ReadBeforeFence) {
+            true => parts.load_record(&start.partition).await?,
+            false => None,
+        };
+        let mut record = fence::fence(&parts, &start).await?;
+        if let Some(stale) = stale {
+            record.content.next = stale.content.next;
+            record.content.ordinal_next = stale.content.ordinal_next;
+        }
+        let control = match early {
+            Some(control) => control,
+            None => parts.load_control().await?,
+        };
+        let metrics = parts.metrics.lane(&start.partition);
+        metrics.fenced();
+        let finalised = record.content.pending.is_none();
+        let last_swap = Instant::now();
+        let flood = FloodGuard::new(parts.settings.dead_letter_limit);
+        Ok(Self { parts, start, record, finalised, control, orders, last_swap, metrics, flood })
+    }
+
+    async fn recover_and_run(&mut self) -> Going<LaneEnd> {
+        self.recover().await?;
+        if self.record.content.closed {
+            return self.close().await;
+        }
+        let mut feed = self.open_feed().await?;
+        let mut backoff = Backoff::default();
+        loop {
+            let mut epoch = OpenEpoch::new(self.epoch_id());
+            let cut = match self.fill(&mut epoch, &mut feed).await {
+                Ok(cut) => cut,
+                Err(Stop::Redo(redo)) => {
+                    epoch.abandon().await;
+                    feed.close().await;
+                    self.redo(redo, &mut backoff).await?;
+                    feed = self.open_feed().await?;
+                    continue;
+                }
+                Err(stop) => {
+                    epoch.abandon().await;
+                    return Err(stop);
+                }
+            };
+            backoff = Backoff::default();
+            self.commit(epoch, cut).await?;
+            match cut {
+                Cut::End => return self.close().await,
+                Cut::Drain => {
+                    feed.close().await;
+                    return self.release().await;
+                }
+                Cut::Control => {
+                    self.control = self.parts.load_control().await?;
+                    self.store_control().await?;
+                }
+                Cut::Due if planted(Mutant::EpochNotCutOnControl) => {}
+                Cut::Due => self.control = self.parts.load_control().await?,
+            }
+        }
+    }
+
+    async fn open_feed(&self) -> Result<Feed> {
+        Feed::open(&self.parts, &self.start, &self.record.content, self.control.number).await
+    }
+
+    async fn redo(&mut self, redo: Redo, backoff: &mut Backoff) -> Going<()> {
+        match redo {
+            Redo::ControlChanged => {
+                self.control = self.parts.load_control().await?;
+                self.store_control().await
+            }
+            Redo::Sink(error) => {
+                if backoff.is_worth_a_line() {
+                    warn!(partition = %self.start.partition, %error, "a sink failed, reading the epoch again");
+                }
+                tokio::select! {
+                    biased;
+                    () = told_to_drain(&mut self.orders) => {}
+                    () = backoff.pause(&self.parts.documents.context) => {}
+                }
+                if self.control_changed().await? {
+                    self.control = self.parts.load_control().await?;
+                    self.store_control().await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Take batches into `epoch` until it has to be cut, and flush its writers then.
+    async fn fill(&mut self, epoch: &mut OpenEpoch, feed: &mut Feed) -> Going<Cut> {
+        announce(Step::Run, &self.start.partition, self.record.content.token, epoch.id.epoch);
+        let cut = self.take_batches(epoch, feed).await?;
+        announce(Step::Flush, &self.start.partition, self.record.content.token, epoch.id.epoch);
+        let parts = self.parts.clone();
+        self.unless_control_changes(epoch.flush(&parts)).await?;
+        // Refusals of the flush itself count too.
+        self.guard(0, epoch)?;
+        Ok(cut)
+    }
+
+    async fn take_batches(&mut self, epoch: &mut OpenEpoch, feed: &mut Feed) -> Going<Cut> {
+        let mut control_due = Instant::now() + CONTROL_INTERVAL;
+        let commit = self.parts.settings.commit.clone();
+        loop {
+            if epoch.bytes >= commit.size.bytes() {
+                return Ok(Cut::Due);
+            }
+            let age_due = epoch.due(&commit);
+            let finalise_due = self.finalise_due();
+            tokio::select! {
+                biased;
+                () = told_to_drain(&mut self.orders) => return Ok(Cut::Drain),
+                () = tokio::time::sleep_until(control_due) => {
+                    if self.control_changed().await? {
+                        return Ok(Cut::Control);
+                    }
+                    if epoch.is_empty() {
+                        // An idle lane would keep maintenance waiting for its number.
+                        self.store_control().await?;
+                    }
+                    control_due = Instant::now() + CONTROL_INTERVAL;
+                }
+                () = sleep_until(age_due) => return Ok(Cut::Due),
+                () = sleep_until(finalise_due) => self.store_finalised().await?,
+                fed = feed.next() => {
+                    let Some(fed) = fed? else { return Ok(Cut::End) };
+                    let batch = feed.under_control(fed, self.control.number).await?;
+                    let events = batch.events;
+                    let parts = self.parts.clone();
+                    self.unless_control_changes(epoch.write(&parts, batch)).await?;
+                    self.guard(events, epoch)?;
+                }
+            }
+        }
+    }
+
+    /// Stop before Prepare where too many records are refused.
+    fn guard(&mut self, events: u64, epoch: &mut OpenEpoch) -> Going<()> {
+        let letters = std::mem::take(&mut epoch.letters_uncounted);
+        self.metrics.dead_letters(letters);
+        self.flood.record(events, letters).map_err(|flood| {
+            Stop::Failed(Error::halted(format!(
+                "{} of the last {} records of {} are dead letters, the limit is {}: nothing of this epoch was committed; look at the reasons (`acequia preview`), then mend the contract or raise `dead_letters.limit`",
+                flood.letters, flood.records, self.start.partition, flood.limit
+            )))
+        })
+    }
+
+    /// Await `work`, which a sink may hold up, and look at the control record meanwhile. Dropping
+    /// the work leaves its epoch fit only to be given up.
+    async fn unless_control_changes(&self, work: impl Future<Output = Result<()>>) -> Going<()> {
+        tokio::pin!(work);
+        loop {
+            let outcome = tokio::select! {
+                biased;
+                outcome = &mut work => outcome,
+                () = tokio::time::sleep(CONTROL_INTERVAL) => {
+                    if self.control_changed().await? {
+                        return Err(Stop::Redo(Redo::ControlChanged));
+                    }
+                    continue;
+                }
+            };
+            return match outcome {
+                Err(error) if error.is_retryable() => Err(Stop::Redo(Redo::Sink(error))),
+                outcome => outcome.map_err(Stop::Failed),
+            };
+        }
+    }
+
+    async fn control_changed(&self) -> Result<bool> {
+        if planted(Mutant::EpochNotCutOnControl) {
+            return Ok(false);
+        }
+        Ok(self.parts.load_control().await?.number != self.control.number)
+    }
+
+    /// When the record should be told that its last epoch is finalised, if nothing else tells it.
+    fn finalise_due(&self) -> Option<Instant> {
+        (self.finalised && self.record.content.pending.is_some())
+            .then(|| self.last_swap + FINALISE_IDLE)
+    }
+
+    fn epoch_id(&self) -> EpochId {
+        EpochId {
+            pipeline: self.parts.settings.pipeline.clone(),
+            domain: self.parts.settings.domain.clone(),
+            partition: self.start.partition.clone(),
+            token: self.record.content.token,
+            epoch: self.record.content.last_epoch() + 1,
+            from: self.record.content.next.clone(),
+            control: self.control.number,
+        }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn told_to_drain(orders: &mut watch::Receiver<LaneOrder>) {
+    // An error means that the process's side is gone: it ends, and the lane with it.
+    let _ = orders.wait_for(|order| *order != LaneOrder::Run).await;
+}
+
+async fn told_to_stop(orders: &mut watch::Receiver<LaneOrder>) {
+    if orders.wait_for(|order| *order == LaneOrder::Stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,275 @@
+//! The process: hands partitions to lanes, and ends when the source has, when it is told to drain,
+//! or when a lane cannot go on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tracing::{info, warn};
+
+use super::lane::{Lane, LaneEnd, LaneOrder, LaneParts};
+use super::swap::Swapped;
+use crate::component::checkpoint::Key;
+use crate::component::{Control, Owner, PartitionStart, SourceEvent};
+use crate::error::{Error, Result};
+use crate::event::PartitionId;
+use crate::mutants::{Mutant, planted};
+
+/// How often a partition that waits for its parents is looked at again.
+const PARENTS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// Every partition has been read to its end.
+    Finished,
+    /// Told to drain; every lane has committed what it had, or given it up.
+    Drained,
+}
+
+/// Run lanes until the source has ended or `drain` turns true.
+///
+/// Errors: the first lane's that cannot go on; the others drain before it is returned. A process of
+/// a source that nothing assigns and that loses one record ends all its lanes at once, fences
+/// nothing again, and fails with `Halted`: the newest run wins.
+pub async fn run(parts: LaneParts, drain: watch::Receiver<bool>) -> Result<ProcessEnd> {
+    Process {
+        parts,
+        lanes: JoinSet::new(),
+        running: HashMap::new(),
+        waiting: Vec::new(),
+        source_ended: false,
+        failure: None,
+        draining: false,
+    }
+    .run(drain)
+    .await
+}
+
+/// The control record of the pipeline, made where there is none.
+pub async fn ensure_control(
+    documents: &super::swap::Documents,
+    pipeline: &str,
+    contract: &str,
+) -> Result<Control> {
+    loop {
+        if let Some(held) = documents.load::<Control>(&Key::Control).await? {
+            return Ok(held.content);
+        }
+        let control = Control {
+            pipeline: pipeline.to_owned(),
+            domain: documents.context.randomness.nonce(),
+            number: 1,
+            contract: contract.to_owned(),
+        };
+        if let Swapped::Stored(held) = documents.swap(&Key::Control, None, control).await? {
+            return Ok(held.content);
+        }
+    }
+}
+
+/// The next run number, of a source that nothing assigns: any older run loses to it.
+pub async fn next_run(documents: &super::swap::Documents, owner: &Owner) -> Result<u64> {
+    loop {
+        let held = documents.load::<Owner>(&Key::Run).await?;
+        let run = held.as_ref().map_or(0, |held| held.content.run) + 1;
+        let next = Owner { run, ..owner.clone() };
+        if let Swapped::Stored(_) = documents.swap(&Key::Run, held.as_ref(), next).await? {
+            return Ok(run);
+        }
+    }
+}
+
+struct RunningLane {
+    start: PartitionStart,
+    orders: watch::Sender<LaneOrder>,
+}
+
+struct Process {
+    parts: LaneParts,
+    lanes: JoinSet<Result<LaneEnd>>,
+    running: HashMap<Id, RunningLane>,
+    /// Partitions that wait for their parents, or for their own earlier lane to end.
+    waiting: Vec<PartitionStart>,
+    source_ended: bool,
+    failure: Option<Error>,
+    draining: bool,
+}
+
+impl Process {
+    async fn run(mut self, mut drain: watch::Receiver<bool>) -> Result<ProcessEnd> {
+        let mut parents = tokio::time::interval(PARENTS_INTERVAL);
+        parents.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let source = self.parts.source.clone();
+        loop {
+            if self.is_over() {
+                return match self.failure {
+                    Some(error) => Err(error),
+                    None if self.draining => Ok(ProcessEnd::Drained),
+                    None => Ok(ProcessEnd::Finished),
+                };
+            }
+            tokio::select! {
+                biased;
+                told = drain.wait_for(|told| *told), if !self.draining => {
+                    // A closed channel means that nobody is left to say drain.
+                    let _ = told;
+                    self.drain();
+                }
+                Some(ended) = self.lanes.join_next_with_id() => self.lane_ended(ended).await?,
+                _ = parents.tick(), if !self.waiting.is_empty() && !self.draining => {
+                    self.start_waiting().await?;
+                }
+                event = source.next_event(), if !self.source_ended && !self.draining => {
+                    match event {
+                        Ok(event) => self.take(event).await?,
+                        Err(error) if error.is_retryable() => {
+                            warn!(%error, "the source failed, asking again");
+                            tokio::time::sleep(PARENTS_INTERVAL).await;
+                        }
+                        Err(error) => self.fail(error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let nothing_follows = self.draining || (self.source_ended && self.waiting.is_empty());
+        self.lanes.is_empty() && nothing_follows
+    }
+
+    async fn take(&mut self, event: SourceEvent) -> Result<()> {
+        match event {
+            SourceEvent::Assigned(starts) => {
+                self.waiting.extend(starts);
+                self.start_waiting().await?;
+            }
+            SourceEvent::Revoked(partitions) => self.order(&partitions, LaneOrder::Drain),
+            SourceEvent::Lost(partitions) => self.order(&partitions, LaneOrder::Stop),
+            SourceEvent::Finished => self.source_ended = true,
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, partitions: &[PartitionId], order: LaneOrder) {
+        self.waiting.retain(|start| !partitions.contains(&start.partition));
+        for lane in self.running.values() {
+            if partitions.contains(&lane.start.partition) {
+                lane.orders.send_replace(order);
+            }
+        }
+    }
+
+    async fn start_waiting(&mut self) -> Result<()> {
+        for start in std::mem::take(&mut self.waiting) {
+            let runs_already =
+                self.running.values().any(|lane| lane.start.partition == start.partition);
+            if !runs_already && self.parents_are_done(&start).await? {
+                self.start(start);
+            } else {
+                self.waiting.push(start);
+            }
+        }
+        Ok(())
+    }
+
+    /// A child opens only when every parent is closed and finalised: else an older event of a key
+    /// could come after a newer one.
+    async fn parents_are_done(&self, start: &PartitionStart) -> Result<bool> {
+        if planted(Mutant::ChildBeforeParent) {
+            return Ok(true);
+        }
+        for parent in &start.parents {
+            let record = self.parts.load_record(parent).await?;
+            if !record.is_some_and(|record| record.content.is_finished()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn start(&mut self, start: PartitionStart) {
+        let (orders, told) = watch::channel(LaneOrder::Run);
+        self.parts.metrics.expect_bytes(start.size);
+        let lane = Lane::run(self.parts.clone(), start.clone(), told);
+        let handle = self.lanes.spawn(lane);
+        self.running.insert(handle.id(), RunningLane { start, orders });
+    }
+
+    async fn lane_ended(
+        &mut self,
+        ended: std::result::Result<(Id, Result<LaneEnd>), tokio::task::JoinError>,
+    ) -> Result<()> {
+        let (id, end) = match ended {
+            Ok((id, end)) => (id, end),
+            Err(error) => {
+                let panicked = Error::fatal("a lane panicked; see the log");
+                (error.id(), Err(panicked))
+            }
+        };
+        let Some(lane) = self.running.remove(&id) else { return Ok(()) };
+        let partition = lane.start.partition.clone();
+        match end {
+            Ok(LaneEnd::Closed) => {
+                let children = self.parts.source.ended(&partition).await?;
+                self.waiting.extend(children);
+                self.start_waiting().await?;
+            }
+            Ok(LaneEnd::Released) => {}
+            Ok(LaneEnd::Lost) => self.lane_lost(lane),
+            Err(error) => self.fail(error.context(format!("lane {partition} stopped"))),
+        }
+        Ok(())
+    }
+
+    /// The record went to another process. Still assigned: fence again, with a pause. Where nothing
+    /// assigns, the other run is the newer one.
+    fn lane_lost(&mut self, lane: RunningLane) {
+        let partition = &lane.start.partition;
+        let stopped = *lane.orders.borrow() == LaneOrder::Stop;
+        if self.parts.source.still_assigned(partition) && !stopped {
+            info!(%partition, "another process took the record, but the partition is ours: fencing again");
+            self.waiting.push(lane.start);
+            return;
+        }
+        if self.parts.settings.owner.run > 0 && self.failure.is_none() && !stopped {
+            self.failure = Some(Error::halted(format!(
+                "taken over: a newer run holds {partition}; this run has stopped and committed nothing after that"
+            )));
+            self.stop();
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if self.failure.is_none() {
+            self.failure = Some(error);
+        } else {
+            warn!(%error, "another lane failed");
+        }
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.waiting.clear();
+        for lane in self.running.values() {
+            lane.orders.send_if_modified(|order| {
+                let goes = *order == LaneOrder::Run;
+                if goes {
+                    *order = LaneOrder::Drain;
+                }
+                goes
+            });
+        }
+    }
+
+    fn stop(&mut self) {
+        self.draining = true;
+        self.waiting.clear();
+        for lane in self.running.values() {
+            lane.orders.send_replace(LaneOrder::Stop);
+        }
+    }
+}

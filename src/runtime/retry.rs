@@ -1,0 +1,81 @@
+//! The only retry loop: the same step again, with growing pauses, for as long as it takes.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::component::Context;
+use crate::error::Result;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Pauses between tries: doubling from 50 ms to 10 s, each shortened at random by up to half so
+/// that many lanes do not knock together.
+pub struct Backoff {
+    next: Duration,
+    tries: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { next: FIRST_PAUSE, tries: 0 }
+    }
+}
+
+impl Backoff {
+    /// Wait before the next try.
+    pub async fn pause(&mut self, context: &Context) {
+        let whole = self.next.as_micros().max(2) as u64;
+        let wait = whole / 2 + context.randomness.next_u64() % (whole / 2);
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        self.tries += 1;
+        tokio::time::sleep(Duration::from_micros(wait)).await;
+    }
+
+    /// True where the present failure should be said aloud: the first, then each time the number
+    /// of tries has doubled.
+    pub fn is_worth_a_line(&self) -> bool {
+        self.tries.is_power_of_two() || self.tries == 0
+    }
+}
+
+/// Do `step` until it succeeds or fails in a way that a repetition cannot mend.
+pub async fn until_done<T, F, Fut>(context: &Context, what: &str, mut step: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let mut backoff = Backoff::default();
+    loop {
+        match step().await {
+            Err(error) if error.is_retryable() => {
+                if backoff.is_worth_a_line() {
+                    warn!(%error, "{what} failed, trying again");
+                }
+                backoff.pause(context).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Read the next records, again and again while the source says that a later try may succeed.
+pub async fn until_read(
+    context: &Context,
+    reader: &mut Box<dyn crate::component::PartitionReader>,
+) -> Result<Option<crate::component::RawBatch>> {
+    let mut backoff = Backoff::default();
+    loop {
+        match reader.next().await {
+            Err(error) if error.is_retryable() => {
+                if backoff.is_worth_a_line() {
+                    warn!(%error, "reading failed, trying again");
+                }
+                backoff.pause(context).await;
+            }
+            done => return done,
+        }
+    }
+}
