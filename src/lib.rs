@@ -5,6 +5,7 @@
 //!
 //! - [`event`]: the nouns that flow: positions, operations, batches, dead letters.
 //! - [`component`]: the contracts of sources, decoders, transforms, sinks and checkpoint stores.
+//! - [`document`]: YAML with places: findings that point at the line, beneath contracts and config.
 //! - [`contract`]: Open Data Contract Standard documents: columns, keys, rules.
 //! - [`codec`]: bytes to Arrow rows, directed by the contract.
 //! - [`sources`], [`transforms`], [`sinks`], [`checkpoint`]: the families; they never see each other.
@@ -21,6 +22,7 @@ pub mod codec;
 pub mod component;
 pub mod config;
 pub mod contract;
+pub mod document;
 pub mod event;
 pub mod lake;
 pub mod runtime;
