@@ -2,6 +2,8 @@
 
 pub mod dead_letters;
 pub mod file_name;
+pub mod folder;
+pub mod marker;
 pub mod parquet;
 pub mod staging;
 

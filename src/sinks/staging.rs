@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::file_name::{FileName, partition_tag};
+use super::marker::Ownership;
 use crate::component::checkpoint::Document;
 use crate::component::{CheckpointStore, EpochId, Key, Published, Record, StagedFile, Swept};
 use crate::error::{Error, Result};
@@ -74,6 +75,8 @@ pub enum Completion {
     NotFound,
     /// The answer does not tell (a timeout, a name that is taken): look at what is visible.
     Unclear(String),
+    /// The upload is there but is not what was staged: publishing it would show a broken file.
+    Damaged(String),
 }
 
 /// A file as readers see it.
@@ -107,6 +110,10 @@ impl From<&StagedFile> for StagedUpload {
 pub trait Staging: Send + Sync {
     /// The root that new files go under: [`StagedFile::root`].
     fn root(&self) -> &str;
+
+    /// Make sure that the root can be written and belongs to `ownership`: its marker is created
+    /// where there is none, and compared otherwise. A difference halts.
+    async fn claim(&self, ownership: &Ownership) -> Result<()>;
 
     /// Begin a file whose final name below the root is `key`.
     async fn create(&self, key: &str, identity: &FileIdentity) -> Result<Box<dyn Upload>>;
@@ -169,6 +176,9 @@ pub async fn publish(staging: &dyn Staging, files: &[StagedFile]) -> Result<Publ
             Some(Completion::Done) => continue,
             Some(Completion::NotFound) => "the store has no such upload".to_owned(),
             Some(Completion::Unclear(reason)) => reason,
+            Some(Completion::Damaged(reason)) => {
+                return Ok(Published::Lost { key: file.key.clone(), reason });
+            }
             None => "the store gave no answer".to_owned(),
         };
         if let Some(reason) = verify(staging, file, &unclear).await? {

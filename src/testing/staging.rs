@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use crate::component::StagedFile;
 use crate::error::{Error, Result};
+use crate::sinks::marker::{self, Ownership};
 use crate::sinks::staging::{
     Completion, FileIdentity, StagedUpload, Staging, Upload, Uploaded, Visible,
 };
 
-/// Faults enter here. Points are named `create:before`, `create:after` and so on, for `create`,
-/// `put`, `finish`, `settle`, `complete` (once for each file), `head`, `exists`, `abort`, `list`.
+/// Faults enter here. Points are named `create:before`, `create:after` and so on, for `claim`,
+/// `create`, `put`, `finish`, `settle`, `complete` (once for each file), `head`, `exists`, `abort`, `list`.
 /// An error before: nothing was done. An error after: it was done and the answer is lost. The call
 /// waits as long as the point does; a caller that is dropped while it waits before has done nothing.
 #[async_trait]
@@ -53,6 +54,8 @@ pub struct MemoryFiles {
     pub staged: BTreeMap<String, MemoryFile>,
     /// Visible files by key.
     pub visible: BTreeMap<String, MemoryFile>,
+    /// The marker, once claimed.
+    pub ownership: Option<Ownership>,
     next_upload: u64,
 }
 
@@ -152,6 +155,13 @@ impl Upload for MemoryUpload {
 impl Staging for MemoryStaging {
     fn root(&self) -> &str {
         &self.root
+    }
+
+    async fn claim(&self, ownership: &Ownership) -> Result<()> {
+        self.faults.point("claim:before").await?;
+        let found = self.files().ownership.get_or_insert_with(|| ownership.clone()).clone();
+        marker::check(&self.root, &marker::encode(&found)?, ownership)?;
+        self.faults.point("claim:after").await
     }
 
     async fn create(&self, key: &str, identity: &FileIdentity) -> Result<Box<dyn Upload>> {
