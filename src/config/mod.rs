@@ -1,1 +1,3 @@
 //! The only reader of YAML and the environment.
+
+pub mod environment;

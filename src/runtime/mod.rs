@@ -7,8 +7,10 @@
 pub mod barrier;
 pub mod lane;
 pub mod process;
+pub mod progress;
 pub mod protocol;
 pub mod retry;
+pub mod shutdown;
 pub mod swap;
 
 #[cfg(test)]

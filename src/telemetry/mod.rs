@@ -1,6 +1,8 @@
 //! What an operator sees of a process: counts, health, logs.
 
+pub mod logs;
 pub mod metrics;
+pub mod server;
 
 mod exposition;
 
