@@ -12,4 +12,4 @@ pub use batch::Batch;
 pub use dead_letter::{DeadLetter, RawImage, Stage};
 pub use operation::Operation;
 pub use position::{PartitionId, Position, PositionRange};
-pub use system::SystemColumns;
+pub use system::{SystemColumns, SystemSchema};

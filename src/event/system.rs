@@ -7,7 +7,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::filter;
-use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use arrow::error::ArrowError;
 
 /// `_op`: the operation, text.
@@ -39,6 +39,41 @@ pub static INSTANT: LazyLock<DataType> =
 
 /// The zone of every instant, spelled so that no time zone table is needed to read it.
 pub static UTC: LazyLock<Arc<str>> = LazyLock::new(|| "+00:00".into());
+
+/// Which system columns a pipeline's rows have, and of what type: known before the first row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemSchema {
+    /// Type of `_position`: `Int64` where the source counts, else `Utf8View`.
+    pub position: DataType,
+    /// Members of `_before`, where the source gives the image before the change.
+    pub before: Option<Fields>,
+    /// True where `_extra` exists: the contract is lenient.
+    pub extra: bool,
+}
+
+impl SystemSchema {
+    /// The fields, in the order of [`NAMES`]; absent ones left out.
+    pub fn fields(&self) -> Vec<Arc<Field>> {
+        let field =
+            |name: &str, kind: DataType, nullable| Arc::new(Field::new(name, kind, nullable));
+        let mut fields = vec![
+            field(OP, DataType::Utf8View, false),
+            field(KEY, DataType::Utf8View, false),
+            field(EVENT_TIME, INSTANT.clone(), false),
+            field(VERSION, DataType::Int64, false),
+            field(STREAM, DataType::Utf8View, false),
+            field(PARTITION, DataType::Utf8View, false),
+            field(POSITION, self.position.clone(), false),
+        ];
+        if let Some(members) = &self.before {
+            fields.push(field(BEFORE, DataType::Struct(members.clone()), true));
+        }
+        if self.extra {
+            fields.push(field(EXTRA, DataType::Utf8View, true));
+        }
+        fields
+    }
+}
 
 /// The system columns of a batch, row-aligned with its rows. They travel beside the row, whatever
 /// the SQL selects.
@@ -90,35 +125,40 @@ impl SystemColumns {
         }
     }
 
+    /// The column of that name as an array; `None` where the source or the contract gives none.
+    /// `_stream` and `_partition` are repeated for every row.
+    pub fn column(&self, name: &str) -> Option<ArrayRef> {
+        let repeated = |text: &Arc<str>| -> ArrayRef {
+            let rows = std::iter::repeat_n(text.as_ref(), self.len());
+            Arc::new(StringViewArray::from_iter_values(rows))
+        };
+        match name {
+            OP => Some(Arc::new(self.op.clone())),
+            KEY => Some(Arc::new(self.key.clone())),
+            EVENT_TIME => Some(Arc::new(self.event_time.clone())),
+            VERSION => Some(Arc::new(self.version.clone())),
+            STREAM => Some(repeated(&self.stream)),
+            PARTITION => Some(repeated(&self.partition)),
+            POSITION => Some(self.position.clone()),
+            BEFORE => self.before.as_ref().map(|column| Arc::new(column.clone()) as ArrayRef),
+            EXTRA => self.extra.as_ref().map(|column| Arc::new(column.clone()) as ArrayRef),
+            _ => None,
+        }
+    }
+
     /// The columns as arrays with their fields, in the order of [`NAMES`]; absent ones left out.
     /// `_stream` and `_partition` are repeated for every row.
     pub fn columns(&self) -> Vec<(Arc<Field>, ArrayRef)> {
-        let repeated = |text: &Arc<str>| -> ArrayRef {
-            Arc::new(StringViewArray::from_iter_values(std::iter::repeat_n(
-                text.as_ref(),
-                self.len(),
-            )))
+        let schema = SystemSchema {
+            position: self.position.data_type().clone(),
+            before: self.before.as_ref().map(|column| column.fields().clone()),
+            extra: self.extra.is_some(),
         };
-        let field = |name: &str, kind: &DataType, nullable| {
-            Arc::new(Field::new(name, kind.clone(), nullable))
-        };
-        let text = DataType::Utf8View;
-        let mut columns: Vec<(Arc<Field>, ArrayRef)> = vec![
-            (field(OP, &text, false), Arc::new(self.op.clone())),
-            (field(KEY, &text, false), Arc::new(self.key.clone())),
-            (field(EVENT_TIME, &INSTANT, false), Arc::new(self.event_time.clone())),
-            (field(VERSION, &DataType::Int64, false), Arc::new(self.version.clone())),
-            (field(STREAM, &text, false), repeated(&self.stream)),
-            (field(PARTITION, &text, false), repeated(&self.partition)),
-            (field(POSITION, self.position.data_type(), false), self.position.clone()),
-        ];
-        if let Some(before) = &self.before {
-            columns.push((field(BEFORE, before.data_type(), true), Arc::new(before.clone())));
-        }
-        if let Some(extra) = &self.extra {
-            columns.push((field(EXTRA, &text, true), Arc::new(extra.clone())));
-        }
-        columns
+        let fields = schema.fields();
+        fields
+            .into_iter()
+            .filter_map(|field| self.column(field.name()).map(|column| (field, column)))
+            .collect()
     }
 
     /// The rows where `keep` is true.
