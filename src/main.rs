@@ -1,3 +1,29 @@
-//! The program: parse, start telemetry, run the verb, answer with an exit code.
+//! The program: parse, run the verb, answer with an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use acequia::cli::{self, Cli, Outcome, Terminal};
+use acequia::{Error, ErrorKind};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::detect();
+    match cli::execute(cli, &terminal) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Err(error) => {
+            terminal.complain(&error);
+            exit_code(&error)
+        }
+    }
+}
+
+/// The one place where a kind of error becomes an exit code; `docs/operations.md` lists them.
+fn exit_code(error: &Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::Retryable | ErrorKind::Data | ErrorKind::Fatal => ExitCode::from(1),
+        ErrorKind::Config => ExitCode::from(2),
+        ErrorKind::Halted => ExitCode::from(3),
+    }
+}

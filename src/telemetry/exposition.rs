@@ -11,6 +11,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::metrics::{Counts, Lane, Metrics, Process, read};
+use super::process::ProcessMemory;
 
 /// Media type of the text.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -76,6 +77,9 @@ impl Collector for Exposition {
         if let Some(memory) = self.0.memory() {
             gauge("memory_used_bytes", "Bytes charged to the budget", memory.used() as f64)?;
             gauge("memory_budget_bytes", "Bytes that rows may take", memory.total() as f64)?;
+        }
+        if let Some(memory) = ProcessMemory::now() {
+            gauge("anonymous_memory_bytes", "RssAnon of the process", memory.anonymous as f64)?;
         }
         // A partition that was fenced again has two lanes for a moment: the newer one is shown.
         let lanes: BTreeMap<_, _> = live.iter().map(|lane| (escape(&lane.label), lane)).collect();
