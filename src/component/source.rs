@@ -67,6 +67,20 @@ pub trait Source: Send + Sync {
     /// True where the group or the lease table still gives `partition` to this process, so that a
     /// lane that lost its record may fence again. Sources that nothing assigns answer false.
     fn still_assigned(&self, partition: &PartitionId) -> bool;
+
+    /// How far it has been read; `None` where it has no end.
+    fn progress(&self) -> Option<Progress> {
+        None
+    }
+}
+
+/// How far a source that ends has been read, by this run and those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read, as stored.
+    pub read_bytes: u64,
+    /// Bytes in all, as stored.
+    pub total_bytes: u64,
 }
 
 /// Reads one partition, in order. Dropping it hands the partition back.

@@ -2,8 +2,13 @@
 
 pub mod archive;
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::component::{CheckpointStore, Context, Source};
+use crate::error::Result;
 
 /// The source of a pipeline: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -11,4 +16,19 @@ use serde::{Deserialize, Serialize};
 pub enum SourceConfig {
     /// Files of change events: NDJSON (plain, gzip or zstd) and Parquet.
     Archive(archive::ArchiveConfig),
+}
+
+/// Open the source that `config` names; its paths are absolute by now. `stream` is the pipeline's
+/// name, and `store` keeps what the source must remember.
+pub async fn open(
+    config: &SourceConfig,
+    stream: &str,
+    store: &dyn CheckpointStore,
+    context: &Context,
+) -> Result<Arc<dyn Source>> {
+    match config {
+        SourceConfig::Archive(archive) => {
+            Ok(Arc::new(archive::ArchiveSource::open(archive, stream, store, context).await?))
+        }
+    }
 }

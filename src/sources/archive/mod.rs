@@ -1,4 +1,25 @@
 //! An archive: files of change events, read once each, in order.
+//!
+//! [`files`] finds what the patterns name, [`manifest`] numbers it for good, [`ranges`] splits it
+//! into partitions. [`streams`] gives a file's bytes, decompressed, [`lines`] the lines that begin
+//! in a range, [`rows`] the rows of a Parquet file; [`reader`] reads ahead of the lane by one batch.
+//!
+//! The version of an event is `(file number << 36) | position`: files are numbered from 1 and the
+//! position is a byte of the decompressed file, or a row of a Parquet file.
+
+mod files;
+mod lines;
+mod manifest;
+mod oversized;
+mod ranges;
+mod reader;
+mod rows;
+mod source;
+mod streams;
+
+pub use self::source::{ArchiveCounts, ArchiveSource};
+
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +57,15 @@ pub enum Paths {
     One(String),
     /// Several, read in this order.
     Many(Vec<String>),
+}
+
+impl fmt::Display for Paths {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(pattern) => write!(out, "`{pattern}`"),
+            Self::Many(patterns) => write!(out, "`{}`", patterns.join("` or `")),
+        }
+    }
 }
 
 /// Order of an archive's files.
