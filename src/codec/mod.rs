@@ -1,7 +1,47 @@
 //! Bytes to rows: plain JSON and DynamoDB JSON, directed by the contract.
+//!
+//! ```text
+//! json       a pull reader of JSON text: places, not values
+//! number, instant, value    what a scalar means, in both forms
+//! columns    builders that can forget their last row
+//! plain, dynamodb           the two forms of a record
+//! rows       a batch while it is built: columns, system columns, rejects
+//! check      the contract's quality rules
+//! shape, learn, fast        the fast path: a record is expected to look like those before it
+//! decoder    every record of a chunk becomes a row or a reject
+//! ```
+//!
+//! A record that does not decode, or does not fit the contract, becomes a dead letter whose reason
+//! names the field, what was expected and what was found; the rest of its batch goes on.
+
+mod check;
+mod columns;
+mod decoder;
+mod dynamodb;
+mod fast;
+mod instant;
+mod json;
+mod learn;
+mod number;
+mod plain;
+mod plan;
+mod refusal;
+mod rows;
+mod shape;
+#[cfg(test)]
+mod shape_tests;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::component::Decoder;
+use crate::contract::Contract;
 
 /// The form of a source's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -12,4 +52,14 @@ pub enum Format {
     Plain,
     /// DynamoDB Streams records, one a line, or Lambda envelopes with `Records`.
     Dynamodb,
+}
+
+/// A decoder of records in `format` into the columns of `contract`, for one lane.
+///
+/// Rows take their text where it stands in the chunk, without a copy. Every record is a row or a
+/// reject, but for blank lines and `null`, which say nothing and are not counted. A plain record
+/// without `_event_time` takes the first time that it has a value for: the instants of its key, the
+/// other instants, the dates, each in the contract's order; never the wall clock's.
+pub fn decoder(contract: Arc<Contract>, format: Format) -> Box<dyn Decoder> {
+    Box::new(decoder::ContractDecoder::new(&contract, format))
 }

@@ -1,0 +1,227 @@
+//! The decoder of a lane: every record of a chunk becomes a row or a reject.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+
+use super::plan::Plan;
+use super::refusal::{Read, Refusal};
+use super::rows::Rows;
+use super::shape::Shapes;
+use super::{Format, dynamodb, plain, table};
+use crate::component::decoder::{Decoder, Stamp};
+use crate::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
+use crate::contract::Contract;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::{Batch, RawImage};
+
+/// Decodes records in one form into the columns of one contract.
+pub(super) struct ContractDecoder {
+    plan: Arc<Plan>,
+    format: Format,
+    /// What records of this lane look like; `None` where only the slow path is wanted.
+    shapes: Option<Shapes>,
+}
+
+impl ContractDecoder {
+    pub(super) fn new(contract: &Contract, format: Format) -> Self {
+        Self { plan: Arc::new(Plan::new(contract)), format, shapes: Some(Shapes::default()) }
+    }
+
+    /// A decoder without its fast path: what the fast path is measured against.
+    #[cfg(test)]
+    pub(super) fn slow(contract: &Contract, format: Format) -> Self {
+        Self { shapes: None, ..Self::new(contract, format) }
+    }
+
+    /// Records that the fast path has read.
+    #[cfg(test)]
+    pub(super) fn hits(&self) -> u64 {
+        self.shapes.as_ref().map_or(0, Shapes::hits)
+    }
+}
+
+impl Decoder for ContractDecoder {
+    fn schema(&self) -> SchemaRef {
+        self.plan.schema.clone()
+    }
+
+    fn decode(&mut self, raw: &RawBatch, stamp: &Stamp) -> Result<Batch> {
+        match &raw.content {
+            RawContent::Records(records) => self.decode_records(raw, records, stamp),
+            RawContent::Rows { rows, first } => {
+                let records = table::records(&self.plan, rows, *first)
+                    .or_error(ErrorKind::Fatal, || "cannot read the rows of an archive".into())?;
+                self.decode_records(raw, &records, stamp)
+            }
+        }
+    }
+}
+
+impl ContractDecoder {
+    fn decode_records(
+        &mut self,
+        raw: &RawBatch,
+        records: &RawRecords,
+        stamp: &Stamp,
+    ) -> Result<Batch> {
+        if u32::try_from(records.data.len()).is_err() {
+            return Err(Error::fatal("a chunk of records is larger than 4 GiB"));
+        }
+        let plan = self.plan.clone();
+        let with_before = self.format == Format::Dynamodb;
+        let mut rows = Rows::new(&plan, stamp, &records.data, records.spans.len(), with_before);
+        let text = simdutf8::basic::from_utf8(&records.data).ok();
+        let mut oversized = records.oversized.iter().peekable();
+        for (index, &span) in records.spans.iter().enumerate() {
+            let position = match &records.positions {
+                RecordPositions::Bytes { start } => start + u64::from(span.0),
+                RecordPositions::Each(positions) => *positions
+                    .get(index)
+                    .ok_or_else(|| Error::fatal("a record without a position"))?,
+            };
+            while let Some(large) = oversized.next_if(|large| large.position < position) {
+                refuse_oversized(&mut rows, large);
+            }
+            self.decode_record(&mut rows, Raw { records, text, span, position });
+        }
+        for large in oversized {
+            refuse_oversized(&mut rows, large);
+        }
+        rows.finish(records.data.clone(), raw)
+            .or_error(ErrorKind::Fatal, || "cannot build the columns of a batch".into())
+    }
+
+    fn decode_record(&mut self, rows: &mut Rows<'_>, raw: Raw<'_>) {
+        let mark = rows.mark();
+        let text = match raw.text() {
+            Ok(text) => text,
+            Err(refusal) => return rows.refuse(mark, &refusal, raw.bytes(), raw.position),
+        };
+        if text.bytes().all(|byte| byte.is_ascii_whitespace()) {
+            return;
+        }
+        if self.read_by_shape(rows, raw, text) {
+            return;
+        }
+        if self.format == Format::Dynamodb {
+            match dynamodb::elements(text) {
+                Ok(None) => {}
+                Ok(Some(elements)) => return self.decode_elements(rows, raw, text, &elements),
+                Err(refusal) => return rows.refuse(mark, &refusal, raw.bytes(), raw.position),
+            }
+        }
+        self.decode_slowly(rows, raw, text);
+    }
+
+    /// Try the fast path; false where the record is not like those before.
+    fn read_by_shape(&mut self, rows: &mut Rows<'_>, raw: Raw<'_>, text: &str) -> bool {
+        let Some(shapes) = &mut self.shapes else { return false };
+        let read = shapes.read(rows, text, raw.base(text), self.format);
+        if read {
+            rows.commit(raw.position, raw.span);
+        }
+        read
+    }
+
+    /// Decode each element of an envelope as a record of its own.
+    fn decode_elements(
+        &mut self,
+        rows: &mut Rows<'_>,
+        raw: Raw<'_>,
+        text: &str,
+        elements: &[(usize, usize)],
+    ) {
+        let shift = raw.span.1 as usize - text.len();
+        let counted = matches!(raw.records.positions, RecordPositions::Each(_));
+        if counted && elements.len() > 1 {
+            let refusal = Refusal::new("an envelope of several records inside one message");
+            return rows.refuse(rows.mark(), &refusal, raw.bytes(), raw.position);
+        }
+        for &(start, end) in elements {
+            let place = shift + start;
+            let span = (raw.span.0 + place as u32, (end - start) as u32);
+            let position = if counted { raw.position } else { raw.position + place as u64 };
+            let element = Raw { span, position, ..raw };
+            let text = text.get(start..end).unwrap_or_default();
+            if !self.read_by_shape(rows, element, text) {
+                self.decode_slowly(rows, element, text);
+            }
+        }
+    }
+
+    fn decode_slowly(&mut self, rows: &mut Rows<'_>, raw: Raw<'_>, text: &str) {
+        let mark = rows.mark();
+        let read = match self.format {
+            Format::Plain => plain::read(rows, text, raw.base(text)),
+            Format::Dynamodb => dynamodb::read(rows, text, raw.base(text)),
+        };
+        match read {
+            Ok(true) => {
+                rows.commit(raw.position, raw.span);
+                if let Some(shapes) = &mut self.shapes {
+                    shapes.learn(&self.plan, text, self.format);
+                }
+            }
+            Ok(false) => rows.rollback(mark),
+            Err(refusal) => rows.refuse(mark, &refusal, raw.bytes(), raw.position),
+        }
+    }
+}
+
+/// One record in its chunk.
+#[derive(Clone, Copy)]
+struct Raw<'a> {
+    records: &'a RawRecords,
+    /// The chunk as text, where all of it is.
+    text: Option<&'a str>,
+    span: (u32, u32),
+    position: u64,
+}
+
+impl<'a> Raw<'a> {
+    /// Where `text`, the end of this record, begins in the chunk: a byte order mark shifts it.
+    fn base(&self, text: &str) -> usize {
+        (self.span.0 as usize + self.span.1 as usize).saturating_sub(text.len())
+    }
+
+    fn range(&self) -> std::ops::Range<usize> {
+        let start = self.span.0 as usize;
+        start..start.saturating_add(self.span.1 as usize)
+    }
+
+    fn bytes(&self) -> Bytes {
+        let length = self.records.data.len();
+        let range = self.range();
+        self.records.data.slice(range.start.min(length)..range.end.min(length))
+    }
+
+    /// The record as text, without a byte order mark at the very beginning of its partition.
+    fn text(&self) -> Read<&'a str> {
+        let range = self.range();
+        let text = match self.text.and_then(|text| text.get(range.clone())) {
+            Some(text) => text,
+            None => {
+                let bytes = self.records.data.get(range).unwrap_or_default();
+                std::str::from_utf8(bytes).map_err(|error| {
+                    Refusal::new(format!("invalid UTF-8 at byte {}", error.valid_up_to()))
+                })?
+            }
+        };
+        Ok(match self.position {
+            0 => text.strip_prefix('\u{feff}').unwrap_or(text),
+            _ => text,
+        })
+    }
+}
+
+fn refuse_oversized(rows: &mut Rows<'_>, large: &crate::component::source::Oversized) {
+    let reason = format!(
+        "the record has {} bytes, more than `max_record_size` allows; its first {} are kept",
+        large.raw.length,
+        large.raw.bytes.len(),
+    );
+    let raw = RawImage { ..large.raw.clone() };
+    rows.reject(reason, raw, large.position, (None, None));
+}

@@ -1,0 +1,96 @@
+//! Rows of a columnar archive, taken as the plain records that they stand for, so that one decoder
+//! with one set of rules serves both: rejects by row, unknown columns to `_extra`, quality rules.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::json::writer::{LineDelimited, WriterBuilder};
+
+use super::plan::{Kind, Plan};
+use crate::component::source::{RawRecords, RecordPositions};
+use crate::contract::TimeForm;
+
+/// The rows as records, one JSON object each; row `i` stands at position `first + i`.
+pub(super) fn records(
+    plan: &Plan,
+    rows: &RecordBatch,
+    first: u64,
+) -> Result<RawRecords, ArrowError> {
+    let mut fields = Vec::with_capacity(rows.num_columns());
+    let mut columns = Vec::with_capacity(rows.num_columns());
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        let kind = plan.root.index(field.name(), 0).and_then(|index| plan.root.all.get(index));
+        let column = as_source_writes(column, kind.map(|member| &member.kind))?;
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
+    }
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let mut data = Vec::new();
+    let mut spans = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        // One row at a time: a writer leaves a row out of its lines in no other way.
+        let start = data.len();
+        let mut writer = WriterBuilder::new().build::<_, LineDelimited>(&mut data);
+        writer.write(&rows.slice(row, 1))?;
+        writer.finish()?;
+        drop(writer);
+        if data.len() == start {
+            data.extend_from_slice(b"{}\n");
+        }
+        let place = |at: usize| {
+            u32::try_from(at)
+                .map_err(|_| ArrowError::MemoryError("a batch of rows over 4 GiB".into()))
+        };
+        spans.push((place(start)?, place(data.len() - start - 1)?));
+    }
+    let positions = (0..rows.num_rows() as u64).map(|row| first + row).collect();
+    Ok(RawRecords {
+        data: data.into(),
+        spans,
+        positions: RecordPositions::Each(positions),
+        oversized: Vec::new(),
+    })
+}
+
+/// A column in the form in which a plain record would carry it: instants that the contract counts
+/// become counts, bytes become base64.
+fn as_source_writes(column: &ArrayRef, kind: Option<&Kind>) -> Result<ArrayRef, ArrowError> {
+    match (column.data_type(), kind) {
+        (DataType::Timestamp(_, zone), Some(Kind::Instant(form))) => {
+            let unit = match form {
+                TimeForm::Text => return Ok(column.clone()),
+                TimeForm::EpochSeconds => TimeUnit::Second,
+                TimeForm::EpochMillis => TimeUnit::Millisecond,
+            };
+            cast(&cast(column, &DataType::Timestamp(unit, zone.clone()))?, &DataType::Int64)
+        }
+        (DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_), _) => {
+            as_source_writes(&cast(column, &DataType::Binary)?, kind)
+        }
+        (DataType::Binary, _) => {
+            let texts = column.as_binary::<i32>().iter().map(|bytes| bytes.map(encode_base64));
+            Ok(Arc::new(texts.collect::<StringArray>()))
+        }
+        _ => Ok(column.clone()),
+    }
+}
+
+/// Standard base64 with its padding (RFC 4648, section 4).
+fn encode_base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let word = (0..3).fold(0u32, |word, place| {
+            (word << 8) | u32::from(group.get(place).copied().unwrap_or(0))
+        });
+        for place in 0..4 {
+            let six = (word >> (18 - 6 * place)) & 63;
+            let letter = LETTERS.get(six as usize).map_or('=', |&letter| letter as char);
+            out.push(if place <= group.len() { letter } else { '=' });
+        }
+    }
+    out
+}
