@@ -1,7 +1,28 @@
 //! Dead letters: one more staged file of the same epoch, flushed last.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::file_name::FileName;
+use super::folder::FolderStaging;
+use super::letter::{self, EXTENSION, StoredLetter};
+use super::location::local_folder;
+use super::marker::Ownership;
+use super::staging::{self, FileIdentity, Staging, Upload, staged_file};
+use crate::component::{
+    CheckpointStore, Context, EpochId, EpochWriter, Flushed, Published, Sink, SinkKind, StagedFile,
+    Swept,
+};
+use crate::compute;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::DeadLetter;
+use crate::event::filter::SinkRows;
 
 /// Where refused records go, and when there are too many of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,3 +39,187 @@ pub struct DeadLettersConfig {
 fn default_limit() -> u32 {
     1000
 }
+
+/// The name of the dead-letter sink in records.
+pub const SINK_NAME: &str = "dead_letters";
+
+/// Compressed bytes that are handed to the upload at once.
+const PART_BYTES: usize = 1 << 20;
+
+/// The folder of one pipeline's dead letters below `url`.
+pub fn folder_of(url: &str, pipeline: &str) -> Result<PathBuf> {
+    let root = local_folder(url)?;
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    // Anything else is escaped, so that a name can neither leave the root nor meet another name.
+    let name: String = pipeline
+        .chars()
+        .map(|character| match character {
+            character if plain(character) => character.to_string(),
+            other => format!("%{:x}%", u32::from(other)),
+        })
+        .collect();
+    Ok(root.join(name))
+}
+
+/// Keeps refused records in files of their own.
+pub struct DeadLetterSink {
+    staging: Arc<dyn Staging>,
+    ownership: Ownership,
+    context: Context,
+}
+
+impl DeadLetterSink {
+    /// Dead letters below the folder that `config` names, which is absolute.
+    pub fn new(config: &DeadLettersConfig, ownership: Ownership, context: Context) -> Result<Self> {
+        let folder = folder_of(&config.url, &ownership.pipeline)?;
+        let staging = FolderStaging::new(&folder, letter::read_nonce, context.randomness.clone())?;
+        Ok(Self::with_staging(Arc::new(staging), ownership, context))
+    }
+
+    /// Dead letters in any store of staged files.
+    pub fn with_staging(staging: Arc<dyn Staging>, ownership: Ownership, context: Context) -> Self {
+        Self { staging, ownership, context }
+    }
+}
+
+#[async_trait]
+impl Sink for DeadLetterSink {
+    fn name(&self) -> &str {
+        SINK_NAME
+    }
+    fn kind(&self) -> SinkKind {
+        SinkKind::Staged
+    }
+    async fn prepare(&self) -> Result<()> {
+        let claimed = self.staging.claim(&self.ownership).await;
+        claimed.map_err(|error| error.context("dead_letters"))
+    }
+    async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
+        let nonce = self.context.randomness.nonce();
+        let key = format!("{}{EXTENSION}", FileName::new(epoch, 0, &nonce));
+        Ok(Box::new(LetterWriter {
+            staging: self.staging.clone(),
+            context: self.context.clone(),
+            identity: FileIdentity::new(epoch, nonce),
+            key,
+            file: None,
+            letters: 0,
+        }))
+    }
+    async fn publish(&self, staged: &[StagedFile]) -> Result<Published> {
+        staging::publish(self.staging.as_ref(), staged).await
+    }
+    async fn discard(&self, staged: &[StagedFile]) -> Result<()> {
+        staging::discard(self.staging.as_ref(), staged).await
+    }
+    async fn sweep(&self, records: &dyn CheckpointStore) -> Result<Swept> {
+        staging::sweep(self.staging.as_ref(), records, &self.ownership.pipeline).await
+    }
+}
+
+type Encoder = zstd::Encoder<'static, Vec<u8>>;
+
+struct OpenFile {
+    upload: Box<dyn Upload>,
+    /// `None` only while a job has it.
+    encoder: Option<Encoder>,
+}
+
+/// Writes the letters of one epoch; an epoch without letters makes no file.
+struct LetterWriter {
+    staging: Arc<dyn Staging>,
+    context: Context,
+    identity: FileIdentity,
+    key: String,
+    file: Option<OpenFile>,
+    letters: u64,
+}
+
+fn broken(what: &str) -> Error {
+    Error::fatal(format!("the dead-letter file {what} after an error"))
+}
+
+fn encode(mut encoder: Encoder, letters: &[DeadLetter]) -> Result<Encoder> {
+    for letter in letters {
+        serde_json::to_writer(&mut encoder, &StoredLetter::from(letter))
+            .or_error(ErrorKind::Fatal, || "cannot encode a dead letter".to_owned())?;
+        encoder
+            .write_all(b"\n")
+            .or_error(ErrorKind::Fatal, || "cannot compress a dead letter".to_owned())?;
+    }
+    Ok(encoder)
+}
+
+impl LetterWriter {
+    async fn open(&mut self) -> Result<&mut OpenFile> {
+        if self.file.is_none() {
+            let mut upload = self.staging.create(&self.key, &self.identity).await?;
+            upload.put(letter::identity_frame(&self.identity.nonce).into()).await?;
+            let encoder = zstd::Encoder::new(Vec::new(), 3)
+                .or_error(ErrorKind::Fatal, || "cannot start a zstd stream".to_owned())?;
+            self.file = Some(OpenFile { upload, encoder: Some(encoder) });
+        }
+        self.file.as_mut().ok_or_else(|| broken("is used"))
+    }
+}
+
+#[async_trait]
+impl EpochWriter for LetterWriter {
+    async fn write(&mut self, _rows: SinkRows) -> Result<Vec<DeadLetter>> {
+        Err(Error::fatal("the dead-letter sink takes no rows"))
+    }
+
+    async fn write_dead_letters(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
+        if letters.is_empty() {
+            return Ok(());
+        }
+        let compute = self.context.compute.clone();
+        self.letters += letters.len() as u64;
+        let file = self.open().await?;
+        let encoder = file.encoder.take().ok_or_else(|| broken("is written to"))?;
+        let mut encoder = compute::run(&compute, move || encode(encoder, &letters)).await??;
+        if encoder.get_ref().len() >= PART_BYTES {
+            file.upload.put(Bytes::from(std::mem::take(encoder.get_mut()))).await?;
+        }
+        file.encoder = Some(encoder);
+        Ok(())
+    }
+
+    async fn flush(self: Box<Self>) -> Result<Flushed> {
+        let Some(mut file) = self.file else { return Ok(Flushed::default()) };
+        let encoder = file.encoder.take().ok_or_else(|| broken("is flushed"))?;
+        let rest = encoder
+            .finish()
+            .or_error(ErrorKind::Fatal, || "cannot end a zstd stream".to_owned())?;
+        file.upload.put(Bytes::from(rest)).await?;
+        let uploaded = file.upload.finish().await?;
+        let staged = staged_file(
+            SINK_NAME,
+            self.staging.root(),
+            &self.key,
+            &self.identity,
+            uploaded,
+            self.letters,
+        );
+        let staged = vec![staged];
+        self.staging.settle(&staged).await?;
+        Ok(Flushed { staged, dead_letters: Vec::new(), rows: self.letters })
+    }
+
+    async fn abandon(self: Box<Self>) {
+        // Never flushed, so no record names it or ever will.
+        if let Some(file) = self.file {
+            file.upload.abort().await;
+        }
+    }
+}
+
+/// The published letters of `pipeline` below `url`.
+pub fn read(url: &str, pipeline: &str) -> Result<letter::Letters> {
+    let folder: PathBuf = folder_of(url, pipeline)?;
+    letter::Letters::open(Path::new(&folder))
+}
+
+#[cfg(test)]
+#[path = "dead_letters_tests.rs"]
+mod tests;

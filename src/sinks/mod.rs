@@ -3,6 +3,8 @@
 pub mod dead_letters;
 pub mod file_name;
 pub mod folder;
+pub mod letter;
+pub mod location;
 pub mod marker;
 pub mod parquet;
 pub mod staging;

@@ -15,6 +15,7 @@ use crate::component::checkpoint::Document;
 use crate::component::{CheckpointStore, EpochId, Key, Published, Record, StagedFile, Swept};
 use crate::error::{Error, Result};
 use crate::event::PartitionId;
+use crate::mutants::{Mutant, planted};
 
 /// Who wrote a file: stored with the file, under its final name too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,6 +238,9 @@ pub async fn discard(staging: &dyn Staging, files: &[StagedFile]) -> Result<()> 
 /// record of its partition and the record does not name it. Age says nothing. Without a record the
 /// upload stays.
 pub fn may_remove(upload: &StagedUpload, token: u64, record: Option<&Record>) -> bool {
+    if planted(Mutant::AbortByAge) {
+        return true;
+    }
     let Some(record) = record else { return false };
     let named = record.pending.as_ref().is_some_and(|pending| {
         // By the unique name alone: the root may be spelled otherwise in another configuration.
