@@ -123,6 +123,19 @@ struct FolderUpload {
     root: Arc<str>,
     upload: String,
     length: u64,
+    /// The file stays when this is dropped.
+    finished: bool,
+}
+
+impl Drop for FolderUpload {
+    /// An upload that was never finished can be named by no record: a lane that is stopped in the
+    /// middle of a flush leaves nothing behind.
+    fn drop(&mut self) {
+        if !self.finished {
+            // What stays is swept later.
+            let _ = std::fs::remove_file(self.path());
+        }
+    }
 }
 
 impl FolderUpload {
@@ -149,14 +162,14 @@ impl Upload for FolderUpload {
         blocking(move || append(&path, length, &bytes).map_err(failed("write to", &path))).await
     }
 
-    async fn finish(self: Box<Self>) -> Result<Uploaded> {
-        Ok(Uploaded { upload: self.upload, parts: Vec::new(), bytes: self.length })
+    async fn finish(mut self: Box<Self>) -> Result<Uploaded> {
+        self.finished = true;
+        Ok(Uploaded { upload: self.upload.clone(), parts: Vec::new(), bytes: self.length })
     }
 
     async fn abort(self: Box<Self>) {
-        let path = self.path();
-        // What stays is swept later.
-        let _ = blocking(move || Ok(std::fs::remove_file(path))).await;
+        // Dropping removes the file.
+        let _ = blocking(move || Ok(drop(self))).await;
     }
 }
 
@@ -296,8 +309,12 @@ impl Staging for FolderStaging {
     }
 
     async fn create(&self, key: &str, _identity: &FileIdentity) -> Result<Box<dyn Upload>> {
-        let upload =
-            FolderUpload { root: self.root.clone(), upload: format!("{key}{STAGED}"), length: 0 };
+        let upload = FolderUpload {
+            root: self.root.clone(),
+            upload: format!("{key}{STAGED}"),
+            length: 0,
+            finished: false,
+        };
         let path = upload.path();
         blocking(move || {
             let created = match File::create_new(&path) {

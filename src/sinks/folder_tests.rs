@@ -165,3 +165,26 @@ fn a_second_name_of_the_same_file_counts_as_published() {
     assert!(!rename_new(&from, &to).unwrap());
     assert_eq!(std::fs::read_to_string(to).unwrap(), "x");
 }
+
+#[tokio::test]
+async fn an_upload_that_is_dropped_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let staging = staging(folder.path());
+    stage(&staging, "day=01", 0).await;
+    let key = "day=01/p0-0-t1-e1-0-0.parquet";
+    let epoch = EpochId {
+        pipeline: "shop".into(),
+        domain: "d".into(),
+        partition: PartitionId::new("a"),
+        token: 1,
+        epoch: 1,
+        from: Position::Offset(0),
+        control: 1,
+    };
+    let identity = FileIdentity::new(&epoch, "n".into());
+    let mut upload = staging.create(key, &identity).await.unwrap();
+    upload.put(Bytes::from_static(b"x")).await.unwrap();
+    assert_eq!(staging.list().await.unwrap().len(), 2);
+    drop(upload);
+    assert_eq!(staging.list().await.unwrap().len(), 1);
+}

@@ -1,55 +1,185 @@
 //! The lake: Hive-partitioned Parquet.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+mod config;
+mod encoder;
+mod layout;
+mod properties;
+mod rows;
+mod scratch;
+mod table;
+mod writer;
 
-/// The lake: Hive-partitioned Parquet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ParquetConfig {
-    /// The table's root: a folder (relative to the pipeline file) or a `file://` url.
-    pub url: String,
-    /// How rows are laid out in folders.
-    pub partition: PartitionConfig,
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use async_trait::async_trait;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+pub use self::config::{Granularity, ParquetConfig, PartitionConfig, TimeRange};
+pub use self::table::SystemShape;
+
+use self::layout::Layout;
+use self::properties::Encodings;
+use self::table::Table;
+use self::writer::LakeWriter;
+use crate::component::checkpoint::FORMAT;
+use crate::component::{
+    CheckpointStore, Context, EpochId, EpochWriter, Published, Sink, SinkKind, StagedFile, Swept,
+};
+use crate::contract::model::Contract;
+use crate::error::{ErrorKind, Result, ResultExt};
+use crate::event::{Position, SystemColumns};
+use crate::sinks::folder::FolderStaging;
+use crate::sinks::location::local_folder;
+use crate::sinks::marker::Ownership;
+use crate::sinks::staging::{self, Staging};
+
+/// Key of a footer's entry: the file's nonce.
+pub const NONCE: &str = "acequia.nonce";
+
+/// What a table is made of.
+#[derive(Debug, Clone)]
+pub struct TableSettings<'a> {
+    /// Name of the sink in the pipeline.
+    pub name: &'a str,
+    /// What the pipeline says; its url is absolute.
+    pub config: &'a ParquetConfig,
+    /// Schema of the last stage's rows.
+    pub schema: &'a SchemaRef,
+    /// The contract that the rows come from.
+    pub contract: &'a Contract,
+    /// Which system columns the source and the contract give.
+    pub system: SystemShape,
+    /// What the marker beside the root says.
+    pub ownership: Ownership,
+    /// Folder for rows that do not fit into memory; outside every table.
+    pub scratch: PathBuf,
 }
 
-/// Folders `year=/month=/day=/hour=` by an instant of the row, in UTC.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PartitionConfig {
-    /// Granularity.
-    pub by: Granularity,
-    /// The column that holds the instant: a timestamp or a date.
-    pub time: String,
-    /// Instants outside this range are dead letters.
-    #[serde(default)]
-    pub time_range: TimeRange,
+/// What every writer of one table needs.
+struct Shared {
+    name: Arc<str>,
+    table: Table,
+    layout: Layout,
+    encodings: Arc<Encodings>,
+    contract_version: String,
+    ownership: Ownership,
+    scratch: PathBuf,
+    staging: Arc<dyn Staging>,
+    context: Context,
 }
 
-/// How fine the folders are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Granularity {
-    /// `year=/month=`
-    Month,
-    /// `year=/month=/day=`
-    Day,
-    /// `year=/month=/day=/hour=`
-    Hour,
-}
-
-/// The instants that a table accepts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TimeRange {
-    /// First day, `YYYY-MM-DD`.
-    pub from: String,
-    /// Last day, `YYYY-MM-DD`; absent: tomorrow.
-    pub to: Option<String>,
-}
-
-impl Default for TimeRange {
-    fn default() -> Self {
-        Self { from: "2000-01-01".to_owned(), to: None }
+impl Shared {
+    /// What the footer of a file says.
+    fn footer(&self, epoch: &EpochId, nonce: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("acequia.v", FORMAT.to_string()),
+            ("acequia.pipeline", epoch.pipeline.clone()),
+            ("acequia.domain", epoch.domain.clone()),
+            ("acequia.partition", epoch.partition.to_string()),
+            ("acequia.token", epoch.token.to_string()),
+            ("acequia.epoch", epoch.epoch.to_string()),
+            ("acequia.from", epoch.from.to_string()),
+            ("acequia.control", epoch.control.to_string()),
+            ("acequia.contract", self.contract_version.clone()),
+            (NONCE, nonce.to_owned()),
+        ]
     }
 }
+
+/// Writes rows as Parquet files in folders by time.
+pub struct ParquetSink {
+    shared: Arc<Shared>,
+}
+
+impl ParquetSink {
+    /// A table in the local folder that the configuration names.
+    pub fn new(settings: TableSettings<'_>, context: Context) -> Result<Self> {
+        let root = local_folder(&settings.config.url)?;
+        let staging = FolderStaging::new(&root, read_nonce, context.randomness.clone())?;
+        Self::with_staging(settings, Arc::new(staging), context)
+    }
+
+    /// A table in any store of staged files.
+    pub fn with_staging(
+        settings: TableSettings<'_>,
+        staging: Arc<dyn Staging>,
+        context: Context,
+    ) -> Result<Self> {
+        let layout = Layout::new(&settings.config.partition, settings.schema)?;
+        let table = Table::new(settings.schema, settings.system, layout.columns())?;
+        let encodings = Arc::new(Encodings::new(table.schema(), settings.contract)?);
+        let shared = Shared {
+            name: settings.name.into(),
+            table,
+            layout,
+            encodings,
+            contract_version: settings.contract.version.clone(),
+            ownership: settings.ownership,
+            scratch: settings.scratch,
+            staging,
+            context,
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The columns of every file of the table.
+    pub fn table_schema(&self) -> &SchemaRef {
+        self.shared.table.schema()
+    }
+}
+
+#[async_trait]
+impl Sink for ParquetSink {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+    fn kind(&self) -> SinkKind {
+        SinkKind::Staged
+    }
+    async fn prepare(&self) -> Result<()> {
+        let claimed = self.shared.staging.claim(&self.shared.ownership).await;
+        claimed.map_err(|error| error.context(format!("sink {}", self.shared.name)))
+    }
+    async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
+        Ok(Box::new(LakeWriter::new(self.shared.clone(), epoch)))
+    }
+    async fn publish(&self, staged: &[StagedFile]) -> Result<Published> {
+        staging::publish(self.shared.staging.as_ref(), staged).await
+    }
+    async fn discard(&self, staged: &[StagedFile]) -> Result<()> {
+        staging::discard(self.shared.staging.as_ref(), staged).await
+    }
+    async fn sweep(&self, records: &dyn CheckpointStore) -> Result<Swept> {
+        let pipeline = &self.shared.ownership.pipeline;
+        staging::sweep(self.shared.staging.as_ref(), records, pipeline).await
+    }
+}
+
+/// The nonce in the footer of a Parquet file; `None` where it has none.
+pub fn read_nonce(path: &Path) -> Result<Option<String>> {
+    let failed = || format!("cannot read the footer of {}", path.display());
+    let file = File::open(path).or_error(ErrorKind::Retryable, failed)?;
+    let footer =
+        ParquetMetaDataReader::new().parse_and_finish(&file).or_error(ErrorKind::Data, failed)?;
+    let entries = footer.file_metadata().key_value_metadata();
+    let nonce = entries.and_then(|entries| entries.iter().find(|entry| entry.key == NONCE));
+    Ok(nonce.and_then(|entry| entry.value.clone()))
+}
+
+/// `_position` of a row.
+fn position_of(system: &SystemColumns, row: usize) -> Position {
+    match system.position.data_type() {
+        DataType::Int64 => {
+            let offset = system.position.as_primitive::<Int64Type>().value(row);
+            Position::Offset(offset.unsigned_abs())
+        }
+        _ => Position::Sequence(system.position.as_string_view().value(row).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Writer settings, column by column: the largest gain in speed that the lake has.
+//!
+//! A dictionary costs a hash of every value and pays only where values repeat; numbers and times
+//! are smallest and fastest as deltas; statistics of long or random text help nobody. What the
+//! contract does not say is read off the first rows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, Float32Type, Float64Type, Schema, SchemaRef,
+};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::basic::{Compression, Encoding, Type as PhysicalType, ZstdLevel};
+use parquet::file::properties::{
+    EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr,
+};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
+
+use crate::contract::model::Contract;
+use crate::error::{ErrorKind, Result, ResultExt};
+use crate::event::batch::CONTRACT_COLUMN;
+use crate::event::system::{BEFORE, EXTRA, KEY, NAMES};
+
+/// Rows that are looked at.
+const SAMPLE_ROWS: usize = 4096;
+/// With fewer rows than this the next file looks again.
+const ENOUGH_ROWS: usize = 1024;
+/// One distinct value in so many: a dictionary still pays.
+const REPEATS: usize = 4;
+/// Text of this average length has no use for statistics.
+const LONG_TEXT_BYTES: usize = 64;
+
+/// How the files of one table are encoded.
+#[derive(Debug)]
+pub(super) struct Encodings {
+    schema: SchemaRef,
+    descriptor: SchemaDescriptor,
+    /// Columns of the table whose values the contract calls unique.
+    unique: HashSet<String>,
+    chosen: OnceLock<WriterPropertiesPtr>,
+}
+
+impl Encodings {
+    /// Encodings of `schema`, with what `contract` knows of its columns.
+    pub(super) fn new(schema: &SchemaRef, contract: &Contract) -> Result<Self> {
+        let descriptor = ArrowSchemaConverter::new()
+            .with_coerce_types(true)
+            .schema_root("schema")
+            .convert(schema)
+            .or_error(ErrorKind::Config, || {
+                "the columns cannot be written as Parquet".to_owned()
+            })?;
+        let is_unique = |field: &&Arc<Field>| {
+            let column = field.metadata().get(CONTRACT_COLUMN);
+            column.and_then(|name| contract.column(name)).is_some_and(|column| column.unique)
+        };
+        let unique =
+            schema.fields().iter().filter(is_unique).map(|field| field.name().clone()).collect();
+        Ok(Self { schema: schema.clone(), descriptor, unique, chosen: OnceLock::new() })
+    }
+
+    /// The Arrow schema of the rows.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The Parquet schema.
+    pub(super) fn descriptor(&self) -> &SchemaDescriptor {
+        &self.descriptor
+    }
+
+    /// The settings for a file that begins with `sample`. Fixed by the first sample of useful size.
+    pub(super) fn properties(&self, sample: &RecordBatch) -> WriterPropertiesPtr {
+        if let Some(chosen) = self.chosen.get() {
+            return chosen.clone();
+        }
+        let properties = Arc::new(self.choose(sample));
+        if sample.num_rows() < ENOUGH_ROWS {
+            return properties;
+        }
+        self.chosen.get_or_init(|| properties).clone()
+    }
+
+    fn choose(&self, sample: &RecordBatch) -> WriterProperties {
+        let mut builder = WriterProperties::builder()
+            .set_created_by(concat!("acequia ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_coerce_types(true);
+        let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));
+        let leaves = leaves(&self.schema, &sample);
+        for (column, values) in self.descriptor.columns().iter().zip(leaves) {
+            builder = self.set_column(builder, column, &values);
+        }
+        builder.build()
+    }
+
+    fn set_column(
+        &self,
+        builder: WriterPropertiesBuilder,
+        column: &ColumnDescriptor,
+        values: &ArrayRef,
+    ) -> WriterPropertiesBuilder {
+        let path = column.path().clone();
+        let Some(root) = path.parts().first() else { return builder };
+        let unique = root == KEY || root == EXTRA || self.unique.contains(root);
+        match column.physical_type() {
+            PhysicalType::INT32 | PhysicalType::INT64 => builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            PhysicalType::BOOLEAN => builder.set_column_dictionary_enabled(path, false),
+            _ => {
+                let sample = Sample::of(values);
+                let plain = unique || !sample.repeats();
+                let system = NAMES.contains(&root.as_str());
+                let dull = root == BEFORE
+                    || (system && plain)
+                    || (unique && plain)
+                    || sample.average_bytes >= LONG_TEXT_BYTES;
+                let builder = builder.set_column_dictionary_enabled(path.clone(), !plain);
+                if dull {
+                    builder.set_column_statistics_enabled(path, EnabledStatistics::None)
+                } else {
+                    builder
+                }
+            }
+        }
+    }
+}
+
+/// What the first values of a column look like.
+struct Sample {
+    values: usize,
+    distinct: usize,
+    average_bytes: usize,
+}
+
+impl Sample {
+    fn of(array: &ArrayRef) -> Self {
+        fn count<'a>(values: impl Iterator<Item = Option<&'a [u8]>>) -> Sample {
+            let (mut seen, mut number, mut bytes) = (HashSet::new(), 0, 0);
+            for value in values.flatten() {
+                number += 1;
+                bytes += value.len();
+                seen.insert(value);
+            }
+            Sample {
+                values: number,
+                distinct: seen.len(),
+                average_bytes: bytes.checked_div(number).unwrap_or(0),
+            }
+        }
+        fn count_fixed<T: std::hash::Hash + Eq>(values: impl Iterator<Item = T>) -> Sample {
+            let mut number = 0;
+            let seen: HashMap<T, ()> = values.inspect(|_| number += 1).map(|v| (v, ())).collect();
+            Sample { values: number, distinct: seen.len(), average_bytes: size_of::<T>() }
+        }
+        match array.data_type() {
+            DataType::Utf8View => {
+                let array = array.as_string_view();
+                count(array.iter().map(|value| value.map(str::as_bytes)))
+            }
+            DataType::BinaryView => count(array.as_binary_view().iter()),
+            DataType::Float64 => {
+                let array = array.as_primitive::<Float64Type>();
+                count_fixed(array.iter().flatten().map(f64::to_bits))
+            }
+            DataType::Float32 => {
+                let array = array.as_primitive::<Float32Type>();
+                count_fixed(array.iter().flatten().map(f32::to_bits))
+            }
+            DataType::Decimal128(..) => {
+                count_fixed(array.as_primitive::<Decimal128Type>().iter().flatten())
+            }
+            _ => Self { values: 0, distinct: 0, average_bytes: 0 },
+        }
+    }
+
+    /// True where values occur often enough for a dictionary; also where nothing is known.
+    fn repeats(&self) -> bool {
+        self.distinct * REPEATS <= self.values.max(REPEATS)
+    }
+}
+
+/// The leaf arrays of a batch, in the order of the Parquet schema's columns.
+fn leaves(schema: &Schema, batch: &RecordBatch) -> Vec<ArrayRef> {
+    fn walk(array: &ArrayRef, found: &mut Vec<ArrayRef>) {
+        match array.data_type() {
+            DataType::Struct(_) => {
+                array.as_struct().columns().iter().for_each(|member| walk(member, found));
+            }
+            DataType::List(_) => walk(array.as_list::<i32>().values(), found),
+            _ => found.push(array.clone()),
+        }
+    }
+    debug_assert_eq!(schema.fields().len(), batch.num_columns());
+    let mut found = Vec::new();
+    batch.columns().iter().for_each(|column| walk(column, &mut found));
+    found
+}
+
+#[cfg(test)]
+#[path = "properties_tests.rs"]
+mod tests;

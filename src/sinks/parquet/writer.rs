@@ -1,0 +1,390 @@
+//! The writer of one epoch of one lane.
+//!
+//! Rows wait as Arrow, by Hive partition, up to the lane's share of the memory budget. A Hive
+//! partition with a row group's rows takes an encoder slot, encodes on the compute seam while the
+//! lane goes on, and hands the bytes to its staged file. Where many small Hive partitions fill the
+//! share, their rows go to the lane's scratch file until the flush.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::encoder::{Encoded, FileEncoder, ROW_GROUP_ROWS, Work};
+use super::layout::Bucket;
+use super::rows::{BLOCK_ROWS, Held, LaneBytes, Piece, Waiting};
+use super::scratch::Scratch;
+use crate::component::{EpochId, EpochWriter, Flushed, StagedFile};
+use crate::compute;
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::filter::SinkRows;
+use crate::event::{Batch, DeadLetter, RawImage, Stage};
+use crate::sinks::file_name::FileName;
+use crate::sinks::staging::{FileIdentity, StagedUpload, Upload, staged_file};
+
+/// A row group is encoded when its rows keep this much alive, or a lane's half share.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+/// A file that has passed this size is finished, and another one begun.
+const FILE_BYTES: u64 = 512 << 20;
+/// Where memory is short, this many rows of one Hive partition are worth a row group of their own.
+const SMALL_ROW_GROUP_ROWS: usize = 8192;
+/// Files that one job finishes at a flush.
+const FILES_IN_A_JOB: usize = 32;
+/// Jobs of one lane that may run beside each other at a flush.
+const JOBS_AT_FLUSH: usize = 2;
+
+/// A file of the epoch that is still growing.
+struct OpenFile {
+    key: String,
+    identity: FileIdentity,
+    upload: Option<Box<dyn Upload>>,
+    /// `None` while a job has it.
+    encoder: Option<FileEncoder>,
+    rows: u64,
+    bytes: u64,
+}
+
+type Answer = oneshot::Receiver<Result<Vec<Encoded>>>;
+
+/// Writes one epoch of one lane.
+pub(super) struct LakeWriter {
+    shared: Arc<Shared>,
+    epoch: EpochId,
+    lane: LaneBytes,
+    waiting: BTreeMap<Bucket, Waiting>,
+    scratch: Option<Scratch>,
+    files: HashMap<Bucket, OpenFile>,
+    jobs: VecDeque<Answer>,
+    /// Hive partitions whose file is inside a job.
+    busy: HashSet<Bucket>,
+    finished: Vec<StagedFile>,
+    number: u32,
+    rows: u64,
+}
+
+impl LakeWriter {
+    pub(super) fn new(shared: Arc<Shared>, epoch: &EpochId) -> Self {
+        Self {
+            shared,
+            epoch: epoch.clone(),
+            lane: LaneBytes::default(),
+            waiting: BTreeMap::new(),
+            scratch: None,
+            files: HashMap::new(),
+            jobs: VecDeque::new(),
+            busy: HashSet::new(),
+            finished: Vec::new(),
+            number: 0,
+            rows: 0,
+        }
+    }
+
+    /// Let the rows wait; the answer names the Hive partitions that have a row group now.
+    fn take_in(&mut self, rows: SinkRows) -> Result<(Vec<DeadLetter>, Vec<Bucket>)> {
+        let shared = self.shared.clone();
+        let SinkRows { batch, withheld } = rows;
+        let bounds = shared.layout.bounds(shared.context.clock.now_micros());
+        let assigned = shared.layout.assign(&batch.rows, &batch.system, bounds)?;
+        let letters = assigned.refused.into_iter();
+        let letters =
+            letters.map(|(row, reason)| dead_letter(&shared.name, &batch, row, reason)).collect();
+        let mut full = Vec::new();
+        if assigned.buckets.is_empty() {
+            return Ok((letters, full));
+        }
+        let table = shared.table.assemble(&batch.rows, &batch.system, withheld.as_ref())?;
+        drop(batch);
+        let held = Held::new(table, &self.lane, &shared.context.memory)
+            .or_error(ErrorKind::Fatal, || "cannot copy waiting rows".to_owned())?;
+        let limit = ROW_GROUP_BYTES.min(shared.context.memory.share() / 2);
+        for (bucket, rows) in assigned.buckets {
+            self.rows += rows.len() as u64;
+            let waiting = self.waiting.entry(bucket).or_default();
+            waiting.push(&held, rows);
+            let is_full = waiting.bytes >= limit || waiting.rows >= ROW_GROUP_ROWS;
+            if is_full && !full.contains(&bucket) {
+                full.push(bucket);
+            }
+        }
+        Ok((letters, full))
+    }
+
+    /// The lane keeps more alive than its share: encode what is worth a row group, and put the rest
+    /// into the scratch file.
+    async fn make_room(&mut self) -> Result<()> {
+        self.absorb_all().await?;
+        if self.lane.used() <= self.shared.context.memory.share() {
+            return Ok(());
+        }
+        let large: Vec<Bucket> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.rows >= SMALL_ROW_GROUP_ROWS)
+            .map(|(bucket, _)| *bucket)
+            .collect();
+        for bucket in large {
+            self.encode_waiting(bucket).await?;
+        }
+        self.absorb_all().await?;
+        let rest: Vec<_> = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .map(|(bucket, waiting)| (bucket, waiting.pieces))
+            .collect();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let (scratch, shared) = (self.scratch.take(), self.shared.clone());
+        let scratch = compute::run(&self.shared.context.compute, move || {
+            let mut scratch = match scratch {
+                Some(scratch) => scratch,
+                None => Scratch::create(&shared.scratch, shared.table.schema())?,
+            };
+            scratch.spill(rest)?;
+            Ok::<_, Error>(scratch)
+        })
+        .await??;
+        self.scratch = Some(scratch);
+        Ok(())
+    }
+
+    /// Encode what waits of one Hive partition as a row group, while the lane goes on.
+    async fn encode_waiting(&mut self, bucket: Bucket) -> Result<()> {
+        // One job at a time while the lane runs: what it holds is then bounded by its share.
+        self.absorb_all().await?;
+        let Some(waiting) = self.waiting.remove(&bucket) else { return Ok(()) };
+        let work = self.work(bucket, waiting.pieces, false);
+        self.start(vec![work]).await
+    }
+
+    /// Make work of rows for the open file of their Hive partition.
+    fn work(&mut self, bucket: Bucket, pieces: Vec<Piece>, last: bool) -> Work {
+        let (shared, epoch, number) = (&self.shared, &self.epoch, &mut self.number);
+        let file = self.files.entry(bucket).or_insert_with(|| {
+            let nonce = shared.context.randomness.nonce();
+            let name = FileName::new(epoch, *number, &nonce);
+            *number += 1;
+            OpenFile {
+                key: format!("{}/{name}.parquet", shared.layout.folder(bucket)),
+                identity: FileIdentity::new(epoch, nonce),
+                upload: None,
+                encoder: None,
+                rows: 0,
+                bytes: 0,
+            }
+        });
+        let footer = last.then(|| shared.footer(epoch, &file.identity.nonce));
+        self.busy.insert(bucket);
+        Work { bucket, pieces, encoder: file.encoder.take(), footer }
+    }
+
+    /// Take an encoder slot and set a job going. The slot is given back when it has encoded.
+    async fn start(&mut self, work: Vec<Work>) -> Result<()> {
+        let compute = &self.shared.context.compute;
+        let slot = compute
+            .encoder_slots()
+            .clone()
+            .acquire_owned()
+            .await
+            .or_error(ErrorKind::Fatal, || "the encoder slots are closed".to_owned())?;
+        let encodings = self.shared.encodings.clone();
+        let (sender, receiver) = oneshot::channel();
+        compute.submit(Box::new(move || {
+            let encoded = work.into_iter().map(|work| work.run(&encodings)).collect();
+            drop(slot);
+            // Nobody waits where the epoch was abandoned.
+            let _ = sender.send(encoded);
+        }));
+        self.jobs.push_back(receiver);
+        Ok(())
+    }
+
+    /// Hand the bytes of the oldest job to its files.
+    async fn absorb(&mut self) -> Result<()> {
+        let Some(answer) = self.jobs.pop_front() else { return Ok(()) };
+        let encoded =
+            answer.await.map_err(|_| Error::fatal("an encoder job panicked; see the log"))??;
+        for encoded in encoded {
+            let Encoded { bucket, bytes, rows, encoder } = encoded;
+            self.busy.remove(&bucket);
+            let Some(file) = self.files.get_mut(&bucket) else {
+                return Err(Error::fatal("an encoder job answered for a file that is not open"));
+            };
+            let staging = &self.shared.staging;
+            if file.upload.is_none() {
+                file.upload = Some(staging.create(&file.key, &file.identity).await?);
+            }
+            file.rows += rows;
+            file.bytes += bytes.len() as u64;
+            file.encoder = encoder;
+            if let Some(upload) = &mut file.upload {
+                upload.put(bytes.into()).await?;
+            }
+            if file.encoder.is_none() {
+                self.finish_file(bucket).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn absorb_all(&mut self) -> Result<()> {
+        while !self.jobs.is_empty() {
+            self.absorb().await?;
+        }
+        // What has grown large is ended here, where no job holds it.
+        let large: Vec<Bucket> = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.bytes >= FILE_BYTES)
+            .map(|(bucket, _)| *bucket)
+            .collect();
+        for bucket in large {
+            let work = self.work(bucket, Vec::new(), true);
+            self.start(vec![work]).await?;
+            self.absorb().await?;
+        }
+        Ok(())
+    }
+
+    /// The footer of a file has gone out: it is whole.
+    async fn finish_file(&mut self, bucket: Bucket) -> Result<()> {
+        let Some(file) = self.files.remove(&bucket) else { return Ok(()) };
+        let Some(upload) = file.upload else { return Ok(()) };
+        let uploaded = upload.finish().await?;
+        self.finished.push(staged_file(
+            &self.shared.name,
+            self.shared.staging.root(),
+            &file.key,
+            &file.identity,
+            uploaded,
+            file.rows,
+        ));
+        Ok(())
+    }
+
+    /// Encode everything that waits and end every file.
+    async fn finish_all(&mut self) -> Result<()> {
+        self.absorb_all().await?;
+        if let Some(scratch) = self.scratch.take() {
+            let mut merge = scratch.into_merge();
+            loop {
+                let (back, group) = compute::run(&self.shared.context.compute, move || {
+                    let group = merge.next_group(BLOCK_ROWS);
+                    (merge, group)
+                })
+                .await?;
+                merge = back;
+                let group = group?;
+                if group.is_empty() {
+                    break;
+                }
+                let group = group
+                    .into_iter()
+                    .map(|(bucket, mut pieces)| {
+                        let newer = self.waiting.remove(&bucket);
+                        pieces.extend(newer.into_iter().flat_map(|waiting| waiting.pieces));
+                        (bucket, pieces)
+                    })
+                    .collect();
+                self.finish_group(group).await?;
+            }
+        }
+        let mut group = Vec::new();
+        let mut rows = 0;
+        while let Some((bucket, waiting)) = self.waiting.pop_first() {
+            rows += waiting.rows;
+            group.push((bucket, waiting.pieces));
+            if rows >= BLOCK_ROWS || group.len() >= FILES_IN_A_JOB {
+                rows = 0;
+                self.finish_group(std::mem::take(&mut group)).await?;
+            }
+        }
+        self.finish_group(group).await?;
+        while !self.jobs.is_empty() {
+            self.absorb().await?;
+        }
+        // Files whose rows have all been encoded already lack their footer only.
+        let open: Vec<Bucket> = self.files.keys().copied().collect();
+        let rest = open.into_iter().map(|bucket| (bucket, Vec::new())).collect();
+        self.finish_group(rest).await?;
+        while !self.jobs.is_empty() {
+            self.absorb().await?;
+        }
+        Ok(())
+    }
+
+    async fn finish_group(&mut self, group: Vec<(Bucket, Vec<Piece>)>) -> Result<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        while self.jobs.len() >= JOBS_AT_FLUSH
+            || group.iter().any(|(bucket, _)| self.busy.contains(bucket))
+        {
+            self.absorb().await?;
+        }
+        let work =
+            group.into_iter().map(|(bucket, pieces)| self.work(bucket, pieces, true)).collect();
+        self.start(work).await
+    }
+
+    /// Remove every staged file of the epoch. No record names them: nothing was flushed.
+    async fn remove_all(&mut self) {
+        self.jobs.clear();
+        for (_, file) in self.files.drain() {
+            if let Some(upload) = file.upload {
+                upload.abort().await;
+            }
+        }
+        for file in self.finished.drain(..) {
+            // What stays is swept later.
+            let _ = self.shared.staging.abort(&StagedUpload::from(&file)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl EpochWriter for LakeWriter {
+    /// An error leaves the writer fit only to be abandoned.
+    async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
+        let (letters, full) = self.take_in(rows)?;
+        for bucket in full {
+            self.encode_waiting(bucket).await?;
+        }
+        if self.lane.used() > self.shared.context.memory.share() {
+            self.make_room().await?;
+        }
+        Ok(letters)
+    }
+
+    async fn flush(mut self: Box<Self>) -> Result<Flushed> {
+        let done = match self.finish_all().await {
+            Ok(()) => self.shared.staging.settle(&self.finished).await,
+            failed => failed,
+        };
+        if let Err(error) = done {
+            self.remove_all().await;
+            return Err(error.context(format!("sink {}", self.shared.name)));
+        }
+        Ok(Flushed { staged: self.finished, dead_letters: Vec::new(), rows: self.rows })
+    }
+
+    async fn abandon(mut self: Box<Self>) {
+        self.remove_all().await;
+    }
+}
+
+/// The letter of a row that has no place in the table.
+fn dead_letter(sink: &Arc<str>, batch: &Batch, row: usize, reason: String) -> DeadLetter {
+    DeadLetter {
+        stage: Stage::Sink(sink.clone()),
+        reason,
+        raw: RawImage::whole(batch.raw.record(row)),
+        stream: batch.system.stream.clone(),
+        partition: batch.system.partition.clone(),
+        position: super::position_of(&batch.system, row),
+        version: batch.system.version.value(row),
+        key: Some(batch.system.key.value(row).to_owned()),
+        event_time: Some(batch.system.event_time.value(row)),
+    }
+}
