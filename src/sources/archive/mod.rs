@@ -14,6 +14,7 @@ mod oversized;
 mod ranges;
 mod reader;
 mod rows;
+pub mod sample;
 mod source;
 mod streams;
 
