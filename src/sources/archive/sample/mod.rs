@@ -25,7 +25,7 @@ const FILES: u64 = 4;
 const EVENTS: u64 = 30_000;
 const POISON: u64 = 40;
 const DAYS: i64 = 30;
-const COMPRESSION_LEVEL: i32 = 19;
+const COMPRESSION_LEVEL: i32 = 9;
 
 /// The quickstart's archive: about 30,000 changes of conversations in 30 days of 2024, as DynamoDB
 /// Streams records in four zstd files. A user's events are all in one file, in order of time, so
