@@ -87,3 +87,6 @@ fn may_have_been_written(batch: &Batch, row: usize) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

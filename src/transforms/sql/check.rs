@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::error::{SqlError, closest};
-use super::parse::{Names, Text};
+use super::parse::Text;
 use super::plan::{AGGREGATES, FUNCTIONS, TABLE, WINDOWS};
 use crate::event::system;
 
@@ -21,14 +21,14 @@ const STATELESS: &str =
     "each event is transformed on its own; ask across events in the lake, with `acequia query`";
 
 /// Refuse whatever is not projections and filters over `changes`.
-pub(super) fn check(text: &Text, statement: &Statement, names: &Names) -> Result<(), SqlError> {
+pub(super) fn check(text: &Text, statement: &Statement) -> Result<(), SqlError> {
     let Statement::Query(query) = statement else {
         let word = statement.to_string();
         let word = word.split_whitespace().next().unwrap_or_default().to_uppercase();
         return Err(SqlError::at(Span::empty(), format!("{word} is not possible here"))
             .hint("write one SELECT over changes"));
     };
-    match query.visit(&mut Check { text, names }) {
+    match query.visit(&mut Check { text }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => check_outputs(query, true),
     }
@@ -36,7 +36,6 @@ pub(super) fn check(text: &Text, statement: &Statement, names: &Names) -> Result
 
 struct Check<'a> {
     text: &'a Text,
-    names: &'a Names,
 }
 
 impl Visitor for Check<'_> {
@@ -295,11 +294,6 @@ impl Check<'_> {
             _ => "use _partition and _position, where the event came from",
         };
         refuse(format!("{name} does not give the same value at every re-read"), hint)
-    }
-
-    #[allow(dead_code)]
-    fn names(&self) -> &Names {
-        self.names
     }
 }
 

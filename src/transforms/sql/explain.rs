@@ -31,6 +31,8 @@ pub(super) struct Explain<'a> {
     pub text: &'a Text,
     pub names: &'a Names,
     pub statement: Statement,
+    /// True where a statement, such as a part of this one, can be planned.
+    pub plans: &'a dyn Fn(Statement) -> bool,
 }
 
 impl Explain<'_> {
@@ -126,14 +128,45 @@ impl Explain<'_> {
             | DataFusionError::Execution(text) => text.clone(),
             other => other.strip_backtrace(),
         };
-        let text = lowercase(text.lines().next().unwrap_or_default().trim());
-        SqlError::at(span.unwrap_or_else(|| self.suspect(&text)), text)
+        let text = text.lines().next().unwrap_or_default().trim();
+        let text = text.split_once(". Expressions").map_or(text, |(text, _)| text);
+        let message = match text.split_once("non-boolean predicate ") {
+            Some((_, rest)) => {
+                let found = rest.rsplit(' ').next().unwrap_or(rest);
+                format!("a condition must be true or false, not of type {found}")
+            }
+            None => lowercase(text.trim_start_matches("Error during planning: ")),
+        };
+        let place = span.or_else(|| match &self.statement {
+            Statement::Query(query) => self.suspect(query),
+            _ => None,
+        });
+        SqlError::at(place.unwrap_or(Span::empty()), message)
     }
 
-    /// A best guess of the place: a word of the message that stands in the text.
-    fn suspect(&self, message: &str) -> Span {
-        let quoted = message.split(['\'', '"', '`']).skip(1).step_by(2);
-        quoted.filter_map(|word| self.text.word(word)).next().unwrap_or(Span::empty())
+    /// The first part of `query` that cannot be planned by itself.
+    fn suspect(&self, query: &Query) -> Option<Span> {
+        let select = match query.body.as_ref() {
+            SetExpr::Select(select) => select,
+            SetExpr::Query(inner) => return self.suspect(inner),
+            _ => return None,
+        };
+        if let Some(TableFactor::Derived { subquery, .. }) =
+            select.from.first().map(|table| &table.relation)
+            && !(self.plans)(Statement::Query(subquery.clone()))
+        {
+            return self.suspect(subquery);
+        }
+        let alone = |item: &SelectItem| {
+            let mut part = select.clone();
+            part.projection = vec![item.clone()];
+            part.selection = None;
+            let mut query = query.clone();
+            query.body = Box::new(SetExpr::Select(part));
+            (self.plans)(Statement::Query(Box::new(query)))
+        };
+        let item = select.projection.iter().find(|item| !alone(item)).map(Spanned::span);
+        item.or_else(|| select.selection.as_ref().map(Spanned::span))
     }
 }
 

@@ -70,7 +70,7 @@ impl Text {
     }
 
     /// Our words and place for the parser's error, which ends in `at Line: 1, Column: 2`.
-    fn explain(&self, error: &ParserError, names: &Names) -> SqlError {
+    fn explain(&self, error: &ParserError) -> SqlError {
         let text = match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
             ParserError::RecursionLimitExceeded => "the sql is nested too deeply",
@@ -79,23 +79,7 @@ impl Text {
         let location = location.unwrap_or_else(|| self.end());
         let message = lowercase(message).replacen("expected: ", "expected ", 1);
         let message = message.replacen("found: EOF", "found the end", 1);
-        let error = SqlError::at_location(location, message.replacen("found: ", "found ", 1));
-        // A keyword used as a column name confuses the parser at the word or right behind it.
-        let at = self.tokens.iter().position(|token| token.span.start == location);
-        let suspect = |index: usize| match self.tokens.get(index).map(|token| &token.token) {
-            Some(Token::Word(word)) if word.quote_style.is_none() => {
-                names.stage.iter().find(|name| name.eq_ignore_ascii_case(&word.value))
-            }
-            _ => None,
-        };
-        let behind = at.unwrap_or(self.tokens.len());
-        let column = suspect(behind).or_else(|| suspect(behind.wrapping_sub(1)));
-        match column {
-            Some(name) => {
-                error.hint(format!("a column named like a SQL keyword needs quotes: \"{name}\""))
-            }
-            None => error,
-        }
+        SqlError::at_location(location, message.replacen("found: ", "found ", 1))
     }
 }
 
@@ -110,10 +94,9 @@ fn split_location(text: &str) -> (&str, Option<Location>) {
 }
 
 /// The one statement of `sql`.
-pub(super) fn parse_statement(sql: &str, names: &Names) -> Result<(Text, Statement), SqlError> {
+pub(super) fn parse_statement(sql: &str) -> Result<(Text, Statement), SqlError> {
     let text = Text::new(sql)?;
-    let statements =
-        text.parser().parse_statements().map_err(|error| text.explain(&error, names))?;
+    let statements = text.parser().parse_statements().map_err(|error| text.explain(&error))?;
     let mut statements = statements.into_iter();
     match (statements.next(), statements.next()) {
         (Some(statement), None) => Ok((text, statement)),
@@ -129,13 +112,10 @@ pub(super) fn parse_statement(sql: &str, names: &Names) -> Result<(Text, Stateme
 }
 
 /// `SELECT true AS kept FROM changes WHERE condition`.
-pub(super) fn parse_condition(
-    condition: &str,
-    names: &Names,
-) -> Result<(Text, Statement), SqlError> {
+pub(super) fn parse_condition(condition: &str) -> Result<(Text, Statement), SqlError> {
     let text = Text::new(condition)?;
     let mut parser = text.parser();
-    let expression: Expr = parser.parse_expr().map_err(|error| text.explain(&error, names))?;
+    let expression: Expr = parser.parse_expr().map_err(|error| text.explain(&error))?;
     let next = parser.peek_token();
     if next.token != Token::EOF {
         return Err(SqlError::at(
@@ -145,7 +125,7 @@ pub(super) fn parse_condition(
         .hint("write one condition, as behind WHERE"));
     }
     let frame = "SELECT true AS kept FROM changes";
-    let (_, mut statement) = parse_statement(frame, names)?;
+    let (_, mut statement) = parse_statement(frame)?;
     if let Statement::Query(query) = &mut statement
         && let SetExpr::Select(select) = query.body.as_mut()
     {

@@ -132,7 +132,7 @@ pub(super) fn compile_select(
     system: &SystemSchema,
 ) -> Result<Program, SqlError> {
     let names = names(input, system);
-    let (text, statement) = parse_statement(sql, &names)?;
+    let (text, statement) = parse_statement(sql)?;
     compile(&text, statement, input, system, &names)
 }
 
@@ -143,7 +143,7 @@ pub(super) fn compile_condition(
     system: &SystemSchema,
 ) -> Result<Program, SqlError> {
     let names = names(input, system);
-    let (text, statement) = parse_condition(condition, &names)?;
+    let (text, statement) = parse_condition(condition)?;
     compile(&text, statement, input, system, &names)
 }
 
@@ -161,15 +161,19 @@ fn compile(
     system: &SystemSchema,
     names: &Names,
 ) -> Result<Program, SqlError> {
-    check::check(text, &statement, names)?;
-    let explain = Explain { text, names, statement: statement.clone() };
-    rewrite::hide_system_columns(&mut statement, &names.system);
+    check::check(text, &statement)?;
     // Every stage column may be NULL: a delete may have its key alone.
     let stage_fields = input.fields().iter().map(|field| {
         Arc::new(field.as_ref().clone().with_nullable(true).with_metadata(HashMap::new()))
     });
     let table: Vec<Arc<Field>> = stage_fields.chain(system.fields()).collect();
     let table = Arc::new(Schema::new(table));
+    let plans = |mut part: Statement| {
+        rewrite::hide_system_columns(&mut part, &names.system);
+        plan(part, &table).is_ok()
+    };
+    let explain = Explain { text, names, statement: statement.clone(), plans: &plans };
+    rewrite::hide_system_columns(&mut statement, &names.system);
     let plan = plan(statement, &table).map_err(|error| explain.error(&error))?;
     let mut compiler =
         Compiler { table: &table, stage: input, inputs: Vec::new(), steps: Vec::new() };
