@@ -30,10 +30,26 @@ pub struct Finding {
 
 impl Finding {
     pub(super) fn new(file: &Arc<str>, text: &str, place: Place, path: &str, what: String) -> Self {
-        let line = (place.line as usize).checked_sub(1);
-        let source = line.and_then(|line| text.lines().nth(line)).map(str::to_owned);
         let (file, path) = (file.clone(), path.to_owned());
-        Self { file, place, path, what, allowed: None, suggestion: None, source }
+        let mut finding =
+            Self { file, place, path, what, allowed: None, suggestion: None, source: None };
+        finding.move_to(text, place);
+        finding
+    }
+
+    /// Show it at another place of the file with that text.
+    pub(super) fn move_to(&mut self, text: &str, place: Place) {
+        let line = (place.line as usize).checked_sub(1);
+        self.source = line.and_then(|line| text.lines().nth(line)).map(str::to_owned);
+        self.place = place;
+    }
+
+    /// Underline the word at the place, where one stands there.
+    pub(super) fn underline_word(&mut self) {
+        let column = self.place.column.max(1) as usize - 1;
+        let rest = self.source.iter().flat_map(|line| line.chars().skip(column));
+        let word = rest.take_while(|c| c.is_alphanumeric() || *c == '_').count();
+        self.place.width = u32::try_from(word.max(1)).unwrap_or(1);
     }
 
     /// A finding about a file as a whole: it cannot be read, for instance.

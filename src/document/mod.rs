@@ -45,11 +45,20 @@ impl Document {
     /// # Errors
     /// A syntax error, every duplicate key, tags, a second document, an empty document.
     pub fn parse(file: &str, text: &str) -> Result<Self, Findings> {
+        match Self::parse_all(file, text) {
+            (Some(document), findings) => findings.into_result().map(|()| document),
+            (None, findings) => Err(findings),
+        }
+    }
+
+    /// The same, and the tree in spite of mistakes that leave one, like a key that appears twice:
+    /// more can be found in it.
+    pub fn parse_all(file: &str, text: &str) -> (Option<Self>, Findings) {
         // A byte order mark is no content; it counts as no column either.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let (file, text): (Arc<str>, Arc<str>) = (file.into(), text.into());
-        let root = parse::parse(&file, &text)?;
-        Ok(Self { file, text, root })
+        let (root, findings) = parse::parse(&file, &text);
+        (root.map(|root| Self { file, text, root }), findings)
     }
 
     /// Expand `${NAME}` and `${NAME:-default}` inside scalar values; `$$` is a dollar sign.
@@ -63,6 +72,56 @@ impl Document {
     /// A finding at `place`, about what lies at `path` (like `sinks.lake.parquet.url`).
     pub fn finding(&self, place: Place, path: &str, what: impl Into<String>) -> Finding {
         Finding::new(&self.file, &self.text, place, path, what.into())
+    }
+
+    /// A finding about the value at the end of `steps`. It is shown at that value, or at its key
+    /// where the value is no scalar, or at the nearest key above where the file says nothing of it.
+    pub fn finding_at(&self, steps: &[Step<'_>], what: impl Into<String>) -> Finding {
+        let mut finding = self.finding_at_key(steps, what);
+        let node = self.root.at(steps);
+        if let Some(node) = node.filter(|node| node.scalar().is_some() && !node.is_null()) {
+            finding.move_to(&self.text, node.place);
+        }
+        finding
+    }
+
+    /// The same, about the key and not its value.
+    pub fn finding_at_key(&self, steps: &[Step<'_>], what: impl Into<String>) -> Finding {
+        let (mut node, mut path, mut place) = (Some(&self.root), String::new(), self.root.place);
+        for step in steps {
+            let beneath = match step {
+                Step::Key(key) => {
+                    words::push_key(&mut path, key);
+                    let entry = node.and_then(|node| node.entry(key));
+                    entry.map(|entry| (&entry.value, entry.place))
+                }
+                Step::Item(index) => {
+                    path += &format!("[{index}]");
+                    let item = node.and_then(|node| node.items().get(*index));
+                    item.map(|item| (item, item.place))
+                }
+            };
+            node = beneath.map(|(node, _)| node);
+            place = beneath.map_or(place, |(_, place)| place);
+        }
+        self.finding(place, &path, what)
+    }
+
+    /// The same finding about a scalar, at a line and column inside its text
+    /// ([`place_inside`](Self::place_inside)); the word that stands there is underlined.
+    pub fn finding_inside(
+        &self,
+        steps: &[Step<'_>],
+        line: usize,
+        column: usize,
+        what: impl Into<String>,
+    ) -> Finding {
+        let mut finding = self.finding_at(steps, what);
+        if let Some(node) = self.root.at(steps) {
+            finding.move_to(&self.text, self.place_inside(node, line, column));
+            finding.underline_word();
+        }
+        finding
     }
 
     /// Everything in which the tree differs from a JSON Schema.

@@ -131,6 +131,26 @@ impl Scalar {
         self.raw.as_deref().unwrap_or(&self.text)
     }
 
+    /// `message` with `${NAME}` in place of what the variables of this scalar hold, however a
+    /// message spells it: the value may be a secret.
+    pub fn redact(&self, message: &str) -> String {
+        let Some(raw) = &self.raw else { return message.to_owned() };
+        let mut message = message.to_owned();
+        for (written, expanded) in &self.expansions {
+            let value = self.text.get(expanded.clone()).unwrap_or("").trim();
+            let name = raw.get(written.clone()).unwrap_or("");
+            // `$$` and empty values hide nothing.
+            if value.is_empty() || name == "$$" {
+                continue;
+            }
+            let lower = value.to_lowercase();
+            for spelling in [value, lower.as_str()] {
+                message = message.replace(spelling, name);
+            }
+        }
+        message
+    }
+
     /// True where a variable was expanded in it.
     pub fn is_expanded(&self) -> bool {
         self.raw.is_some()
@@ -146,7 +166,21 @@ pub enum Step<'a> {
     Item(usize),
 }
 
+impl Entry {
+    /// An entry that the file does not hold, shown at `place`.
+    pub fn new(key: &str, place: Place, value: Node) -> Self {
+        Self { key: key.to_owned(), place, value, merged: false }
+    }
+}
+
 impl Node {
+    /// A text that the file does not hold, shown at `place`.
+    pub fn text(place: Place, text: &str) -> Self {
+        let text = text.to_owned();
+        let style = Style::DoubleQuoted;
+        let scalar = Scalar { text, style, raw: None, expansions: Vec::new(), source: 0..0 };
+        Self { place, value: Value::Scalar(scalar) }
+    }
     /// The entry of that key, where this is a mapping that has it.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)

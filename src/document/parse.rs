@@ -17,7 +17,7 @@ const MOST_NODES: usize = 200_000;
 /// The key under which a mapping takes over the entries of others.
 const MERGE: &str = "<<";
 
-pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Node, Findings> {
+pub(super) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Findings) {
     let mut builder = Builder {
         file,
         text,
@@ -30,17 +30,19 @@ pub(super) fn parse(file: &Arc<str>, text: &str) -> Result<Node, Findings> {
     for event in Parser::new_from_str(text) {
         let step = match event {
             Ok((event, span)) => builder.take(event, span),
-            Err(error) => Err(builder.syntax(&error)),
+            Err(error) => Err(Box::new(builder.syntax(&error))),
         };
         if let Err(finding) = step {
-            builder.findings.push(finding);
-            return Err(builder.findings);
+            builder.findings.push(*finding);
+            return (None, builder.findings);
         }
     }
-    let whole = Finding::of_file(file, "is empty").allowed("a YAML mapping is expected");
-    let root = builder.root.take().filter(|root| !root.is_null()).ok_or(whole);
-    builder.findings.into_result()?;
-    Ok(root?)
+    let root = builder.root.take().filter(|root| !root.is_null());
+    if root.is_none() {
+        let whole = Finding::of_file(file, "is empty").allowed("a YAML mapping is expected");
+        builder.findings.push(whole);
+    }
+    (root, builder.findings)
 }
 
 /// A collection that is not closed yet.
@@ -77,14 +79,15 @@ impl Builder<'_> {
         path
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Finding> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Box<Finding>> {
         let place = place(&span.start);
         let tag_place = span.tag_start().map_or(place, |start| self::place(&start));
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(self
-                    .finding(place, "a second document begins here")
-                    .allowed("one document a file"));
+                return Err(Box::new(
+                    self.finding(place, "a second document begins here")
+                        .allowed("one document a file"),
+                ));
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let style = self.tagged(tag_place, style_of(style), tag.as_deref())?;
@@ -96,7 +99,9 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(self.finding(place, "an alias cannot stand inside its own anchor"));
+                    return Err(Box::new(
+                        self.finding(place, "an alias cannot stand inside its own anchor"),
+                    ));
                 };
                 self.nodes += count(&node);
                 self.close(node, 0)?;
@@ -124,20 +129,20 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn open(&mut self, place: Place, open: Open) -> Result<(), Finding> {
+    fn open(&mut self, place: Place, open: Open) -> Result<(), Box<Finding>> {
         if let Some(Open::Map { key: None, .. }) = self.stack.last() {
-            return Err(self.finding(place, "a key must be text"));
+            return Err(Box::new(self.finding(place, "a key must be text")));
         }
         self.stack.push(open);
         Ok(())
     }
 
     /// A node is complete: it is a key, a value, an item or the root.
-    fn close(&mut self, node: Node, anchor: usize) -> Result<(), Finding> {
+    fn close(&mut self, node: Node, anchor: usize) -> Result<(), Box<Finding>> {
         self.nodes += 1;
         if self.nodes > MOST_NODES {
-            return Err(self.finding(node.place, "the document is too large").allowed(format!(
-                "at most {MOST_NODES} values, aliases counted as what they name"
+            return Err(Box::new(self.finding(node.place, "the document is too large").allowed(
+                format!("at most {MOST_NODES} values, aliases counted as what they name"),
             )));
         }
         if anchor > 0 {
@@ -155,7 +160,7 @@ impl Builder<'_> {
             Some(Open::Map { entries, key, .. }) => match key.take() {
                 None => {
                     let Value::Scalar(scalar) = &node.value else {
-                        return Err(self.finding(node.place, "a key must be text"));
+                        return Err(Box::new(self.finding(node.place, "a key must be text")));
                     };
                     *key = Some((scalar.text.clone(), node.place));
                     None
@@ -187,14 +192,15 @@ impl Builder<'_> {
     }
 
     /// `!!str` makes text of anything; other tags mean nothing here.
-    fn tagged(&self, place: Place, style: Style, tag: Option<&Tag>) -> Result<Style, Finding> {
+    fn tagged(&self, place: Place, style: Style, tag: Option<&Tag>) -> Result<Style, Box<Finding>> {
         match tag.map(|tag| tag.core_suffix()) {
             None => Ok(style),
             Some(Some("str")) if style == Style::Plain => Ok(Style::DoubleQuoted),
             Some(Some("str" | "int" | "float" | "bool" | "null" | "map" | "seq")) => Ok(style),
-            Some(_) => Err(self
-                .finding(place, "tags (`!name`) have no meaning here")
-                .allowed("put a text that begins with `!` in quotes")),
+            Some(_) => Err(Box::new(
+                self.finding(place, "tags (`!name`) have no meaning here")
+                    .allowed("put a text that begins with `!` in quotes"),
+            )),
         }
     }
 
@@ -207,23 +213,67 @@ impl Builder<'_> {
 
     /// The parser's error, in words that say what to do where that is known.
     fn syntax(&self, error: &ScanError) -> Finding {
-        let place = place(error.marker());
-        let hint = match error.kind() {
-            ErrorKind::TabNotAllowed | ErrorKind::TabInIndentation => "indent with spaces",
-            ErrorKind::UnclosedQuotedScalar => "close the quote",
-            ErrorKind::UnknownAnchor => {
-                "an alias (`*name`) needs its anchor (`&name`) above it; put a text that begins with `*` in quotes"
+        let mut place = place(error.marker());
+        let kind = error.kind();
+        let line = self.text.lines().nth(place.line as usize - 1).unwrap_or("");
+        let near: String = line.chars().skip((place.column as usize).saturating_sub(3)).collect();
+        let (what, hint) = match kind {
+            ErrorKind::TabNotAllowed
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInPlainScalar
+            | ErrorKind::TabAtBlockScalarStart => {
+                place = self.tab_from(place);
+                ("a tab in the indentation".to_owned(), "indent with spaces")
             }
-            ErrorKind::InvalidSimpleKey | ErrorKind::SimpleKeyExpected => {
-                "write `key: value`, with a space after the colon"
-            }
-            _ => {
-                "check the indentation, and put text that has `: `, ` #` or leading signs in quotes"
-            }
+            ErrorKind::UnknownAnchor => (
+                "an alias without its anchor".to_owned(),
+                "write its anchor (`&name`) above it, or put a text that begins with `*` in quotes",
+            ),
+            // `{ key: ${NAME} }`: the brace after the dollar sign opens a mapping.
+            _ if near.contains("${") => (
+                "`${` inside `{ }` or `[ ]` must stand in quotes".to_owned(),
+                "write `{ key: \"${NAME}\" }`",
+            ),
+            kind => (format!("not YAML: {}", error.info()), hint(kind)),
         };
-        let mut finding = self.finding(place, format!("not YAML: {}", error.info())).allowed(hint);
+        let mut finding = self.finding(place, what).allowed(hint);
         finding.path.clear();
         finding
+    }
+
+    /// The first tab in an indentation at or after `place`: the parser reports where the text
+    /// before it began.
+    fn tab_from(&self, place: Place) -> Place {
+        let lines = self.text.lines().enumerate().skip(place.line as usize - 1);
+        for (index, line) in lines {
+            let indentation = line.chars().take_while(|c| c.is_whitespace());
+            if let Some(column) = indentation.into_iter().position(|c| c == '\t') {
+                return Place { line: number(index + 1), column: number(column + 1), width: 1 };
+            }
+        }
+        place
+    }
+}
+
+/// What to do about a syntax error.
+fn hint(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::UnclosedQuotedScalar => "close the quote",
+        ErrorKind::InvalidTrailingDoubleQuotedScalar
+        | ErrorKind::InvalidTrailingSingleQuotedScalar => {
+            "a quote above is not closed, or one inside the text is not escaped"
+        }
+        ErrorKind::InvalidSimpleKey | ErrorKind::SimpleKeyExpected => {
+            "write `key: value`, with a space after the colon"
+        }
+        ErrorKind::InvalidColonPlacement
+        | ErrorKind::ExpectedFlowMappingSeparator
+        | ErrorKind::ExpectedFlowSequenceSeparator => {
+            "close the bracket or the quote that is still open, or put a comma between entries"
+        }
+        ErrorKind::MappingValueNotAllowed => "put a text that holds `: ` in quotes",
+        _ => "check the indentation, and that every quote and bracket above is closed",
     }
 }
 

@@ -188,7 +188,12 @@ impl<'a> Walk<'a> {
             }
         };
         let bound = |key: &str| schema.get(key).and_then(Json::as_f64);
-        let (min, max) = (bound("minimum"), bound("maximum"));
+        let width = match schema.get("format").and_then(Json::as_str) {
+            Some("uint32") => Some(f64::from(u32::MAX)),
+            Some("uint64") => Some(u64::MAX as f64),
+            _ => None,
+        };
+        let (min, max) = (bound("minimum"), bound("maximum").or(width));
         if min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max) {
             let shown = quoted(scalar.shown());
             let allowed = match (min, max) {
@@ -247,6 +252,10 @@ impl<'a> Walk<'a> {
             let finding = self.report(at.place, &path_of(&at.path, key), what);
             let parts: Vec<String> = expected.into_iter().chain(gist).collect();
             finding.allowed = Some(parts.join(": "));
+            if at.path.is_empty() {
+                // What the document lacks has no line.
+                finding.source = None;
+            }
         }
     }
 

@@ -94,8 +94,6 @@ fn reports_everything_at_once_in_order() {
     let text = "plot: { widht: 2 }\nbeds:\n  - roses: 1\n  - tulips: {}\n  - { herbs: { width: 1 }, roses: x }\nwater: 5min\nsoil: lome\nopen: yes\npaths: { a: b }\ngates: 300\nlabels: { a: 1 }\n";
     insta::assert_snapshot!(garden(text).unwrap_err(), @r#"
     garden.yaml:1:1: name: required key is missing; text: what it is called
-      1 | plot: { widht: 2 }
-        | ^
 
     garden.yaml:1:9: plot.widht: unknown key; allowed: width; did you mean "width"
       1 | plot: { widht: 2 }
@@ -142,7 +140,7 @@ fn reports_everything_at_once_in_order() {
 #[test]
 fn syntax_and_duplicates_have_places() {
     insta::assert_snapshot!(garden("name: [a\nplot: x\n").unwrap_err(), @r#"
-    garden.yaml:2:5: not YAML: illegal placement of ':' indicator; check the indentation, and put text that has `: `, ` #` or leading signs in quotes
+    garden.yaml:2:5: not YAML: illegal placement of ':' indicator; close the bracket or the quote that is still open, or put a comma between entries
       2 | plot: x
         |     ^
     "#);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["parquet"] }]))]
 pub struct SinkConfig {
     /// One more filter, for this sink alone: a SQL condition over the last stage's columns.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]

@@ -8,4 +8,5 @@ mod delivery;
 mod faults;
 mod golden;
 mod lake;
+mod reference;
 mod tidy;

@@ -47,6 +47,7 @@ pub struct ArchiveConfig {
     pub range_size: ByteSize,
     /// Lanes that are open at once.
     #[serde(default = "default_lanes")]
+    #[schemars(range(min = 1))]
     pub lanes: u16,
 }
 

@@ -1,0 +1,41 @@
+//! Every text of the settings that names a place on disk, with its place in the file.
+
+use super::load::{Location, OwnedStep};
+use super::pipeline::PipelineConfig;
+use crate::checkpoint::CheckpointConfig;
+use crate::sources::SourceConfig;
+use crate::sources::archive::Paths;
+
+impl PipelineConfig {
+    /// The locations; a new component adds its own here.
+    pub(super) fn locations(&mut self) -> Vec<(Vec<OwnedStep>, Location<'_>)> {
+        let keys = |keys: &[&str]| -> Vec<OwnedStep> {
+            keys.iter().map(|key| OwnedStep::Key((*key).to_owned())).collect()
+        };
+        let mut all = vec![(keys(&["contract"]), Location::Path(&mut self.contract))];
+        let SourceConfig::Archive(archive) = &mut self.source;
+        let steps = || keys(&["source", "archive", "path"]);
+        match &mut archive.path {
+            Paths::One(pattern) => all.push((steps(), Location::Pattern(pattern))),
+            Paths::Many(patterns) => {
+                for (index, pattern) in patterns.iter_mut().enumerate() {
+                    let mut steps = steps();
+                    steps.push(OwnedStep::Item(index));
+                    all.push((steps, Location::Pattern(pattern)));
+                }
+            }
+        }
+        for (name, sink) in &mut self.sinks {
+            if let Some(parquet) = &mut sink.parquet {
+                let steps = keys(&["sinks", name, "parquet", "url"]);
+                all.push((steps, Location::Path(&mut parquet.url)));
+            }
+        }
+        let letters = Location::Path(&mut self.dead_letters.url);
+        all.push((keys(&["dead_letters", "url"]), letters));
+        if let Some(CheckpointConfig::File(file)) = &mut self.checkpoint {
+            all.push((keys(&["checkpoint", "file", "path"]), Location::Path(&mut file.path)));
+        }
+        all
+    }
+}

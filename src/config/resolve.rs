@@ -1,0 +1,134 @@
+//! Paths and urls, relative to the pipeline file, made absolute: here and nowhere else.
+
+use std::path::{Component, Path, PathBuf};
+
+/// What this build can write to and read from.
+const KNOWN: &str = "a path, or a `file:///...` url: this build knows no other scheme";
+
+/// What is wrong with a location, and what is allowed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong {
+    pub what: String,
+    pub allowed: &'static str,
+}
+
+/// The absolute path that `text` names: a path relative to `base`, or a `file://` url.
+///
+/// # Errors
+/// Another scheme, a `file` url with a host or a relative path, an empty text.
+pub(super) fn path(base: &Path, text: &str) -> Result<PathBuf, Wrong> {
+    let wrong = |what: String, allowed| Err(Wrong { what, allowed });
+    if text.trim().is_empty() {
+        return wrong("is empty".to_owned(), KNOWN);
+    }
+    let path = match scheme(text) {
+        None => text,
+        Some(("file", rest)) => match rest.strip_prefix("localhost").unwrap_or(rest) {
+            rest if rest.starts_with('/') => rest,
+            _ => {
+                return wrong(
+                    "a `file` url must hold an absolute path".to_owned(),
+                    "write `file:///folder`, or a path relative to this file without `file://`",
+                );
+            }
+        },
+        Some((scheme, _)) => return wrong(format!("unknown scheme `{scheme}`"), KNOWN),
+    };
+    Ok(normalize(&base.join(path)))
+}
+
+/// The absolute pattern that `text` names; what `base` holds is taken literally.
+pub(super) fn pattern(base: &Path, text: &str) -> Result<String, Wrong> {
+    let wrong = |what: String, allowed| Err(Wrong { what, allowed });
+    let relative = match scheme(text) {
+        Some(_) => path(base, text)?.to_string_lossy().into_owned(),
+        None if text.trim().is_empty() => {
+            return wrong("is empty".to_owned(), "a file, or a pattern like `events/*.ndjson.zst`");
+        }
+        None => text.to_owned(),
+    };
+    let absolute = match relative.starts_with('/') {
+        true => relative,
+        false => {
+            let mut base = base.to_path_buf();
+            let mut rest = relative.as_str();
+            // `../` before the first pattern climbs; the pattern language does not know it.
+            loop {
+                if let Some(after) = rest.strip_prefix("../") {
+                    base.pop();
+                    rest = after;
+                } else if let Some(after) = rest.strip_prefix("./") {
+                    rest = after;
+                } else {
+                    break;
+                }
+            }
+            let base = glob::Pattern::escape(&base.to_string_lossy());
+            format!("{}/{rest}", base.trim_end_matches('/'))
+        }
+    };
+    match glob::Pattern::new(&absolute) {
+        Ok(_) => Ok(absolute),
+        Err(error) => wrong(
+            format!("is not a pattern: {}", error.msg),
+            "`*`, `?`, `[...]` and `**` between slashes; a literal `[` is `[[]`",
+        ),
+    }
+}
+
+/// `scheme://rest`.
+fn scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    (!scheme.is_empty() && scheme.chars().all(letters)).then_some((scheme, rest))
+}
+
+/// The path without `.` and `..`, by its text: it need not exist.
+fn normalize(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(text: &str) -> Result<String, String> {
+        path(Path::new("/home/ana/pipelines"), text)
+            .map(|path| path.display().to_string())
+            .map_err(|wrong| wrong.what)
+    }
+
+    #[test]
+    fn resolves_against_the_file() {
+        assert_eq!(resolved("lake"), Ok("/home/ana/pipelines/lake".into()));
+        assert_eq!(resolved("../target/./lake/"), Ok("/home/ana/target/lake".into()));
+        assert_eq!(resolved("/data/lake"), Ok("/data/lake".into()));
+        assert_eq!(resolved("file:///data/lake"), Ok("/data/lake".into()));
+        assert_eq!(resolved("file://localhost/data"), Ok("/data".into()));
+        assert_eq!(resolved("file://data"), Err("a `file` url must hold an absolute path".into()));
+        assert_eq!(resolved("s3://bucket/x"), Err("unknown scheme `s3`".into()));
+        assert_eq!(resolved("odd: name/x"), Ok("/home/ana/pipelines/odd: name/x".into()));
+        assert_eq!(resolved(" "), Err("is empty".into()));
+    }
+
+    #[test]
+    fn patterns_keep_the_folder_literal() {
+        let base = Path::new("/data/[2024]");
+        let resolved = |text| pattern(base, text).map_err(|wrong| wrong.what);
+        assert_eq!(resolved("a/*.zst"), Ok("/data/[[]2024[]]/a/*.zst".into()));
+        assert_eq!(resolved("../x-*.gz"), Ok("/data/x-*.gz".into()));
+        assert_eq!(resolved("/abs/**/*.json"), Ok("/abs/**/*.json".into()));
+        assert!(resolved("a/[b").is_err());
+        assert!(resolved("s3://x/*").is_err());
+    }
+}

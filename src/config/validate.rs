@@ -1,0 +1,165 @@
+//! Names, numbers and addresses.
+
+use std::net::SocketAddr;
+
+use chrono::NaiveDate;
+
+use super::folders;
+use super::load::Check;
+use crate::document::Step;
+use crate::sources::SourceConfig;
+use crate::units::ByteSize;
+
+/// Least memory with which lanes make progress.
+const LEAST_MEMORY: ByteSize = ByteSize::mebibytes(32);
+
+/// Longest name: it becomes part of file names and metric labels.
+const LONGEST_NAME: usize = 63;
+
+/// Names of the pipeline, the sinks and the tests.
+pub(super) fn names(check: &mut Check<'_>) {
+    let mut findings = Vec::new();
+    let mut judge = |steps: &[Step<'_>], name: &str, is_key: bool| {
+        if is_name(name) {
+            return;
+        }
+        let what = "is not a name";
+        let finding = match is_key {
+            true => check.document.finding_at_key(steps, what),
+            false => check.document.finding_at(steps, what),
+        };
+        let allowed = format!(
+            "lower-case letters, digits and hyphens, a letter first, at most {LONGEST_NAME}"
+        );
+        let shown = value_is_shown(check, steps) || is_key;
+        findings.push(finding.allowed(allowed).suggest(slug(name).filter(|_| shown)));
+    };
+    if check.is_sound(&["name"]) {
+        judge(&[Step::Key("name")], &check.pipeline.name, false);
+    }
+    for name in check.pipeline.sinks.keys() {
+        judge(&[Step::Key("sinks"), Step::Key(name)], name, true);
+    }
+    for (index, test) in check.pipeline.tests.iter().enumerate() {
+        let earlier = check.pipeline.tests.iter().take(index);
+        if earlier.into_iter().any(|earlier| earlier.name == test.name) {
+            let steps = [Step::Key("tests"), Step::Item(index), Step::Key("name")];
+            let finding = check.document.finding_at(&steps, "another test has this name");
+            findings.push(finding.allowed("each test a name of its own"));
+        }
+    }
+    check.findings.extend(findings);
+}
+
+fn is_name(name: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(inside)
+        && name.len() <= LONGEST_NAME
+}
+
+/// A name that is nearly `name`.
+fn slug(name: &str) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let slug: String = name.chars().map(plain).collect();
+    let slug = slug.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit());
+    let slug = slug.trim_end_matches('-').to_owned();
+    is_name(&slug).then_some(slug)
+}
+
+/// False where the value comes from a variable, which may be a secret.
+fn value_is_shown(check: &Check<'_>, steps: &[Step<'_>]) -> bool {
+    let node = check.document.root.at(steps);
+    node.and_then(|node| node.scalar()).is_some_and(|scalar| !scalar.is_expanded())
+}
+
+/// Sizes, durations and dates that must agree with each other.
+pub(super) fn numbers(check: &mut Check<'_>) {
+    let mut findings = Vec::new();
+    let mut report = |steps: &[Step<'_>], what: String, allowed: &str| {
+        findings.push(check.document.finding_at(steps, what).allowed(allowed));
+    };
+    let key = Step::Key;
+    if check.is_sound(&["commit"]) {
+        let commit = &check.pipeline.commit;
+        for (name, interval) in [("every", commit.every), ("max_age", commit.max_age)] {
+            if interval.duration().is_zero() {
+                report(&[key("commit"), key(name)], "is no time at all".into(), "1ms or more");
+            }
+        }
+        if commit.size.bytes() == 0 {
+            report(&[key("commit"), key("size")], "is no size at all".into(), "1B or more");
+        }
+        if commit.min_size > commit.size {
+            let what = format!("{} is more than `size`, {}", commit.min_size, commit.size);
+            report(&[key("commit"), key("min_size")], what, "at most `size`");
+        }
+        if commit.every > commit.max_age {
+            let what = format!("{} is more than `max_age`, {}", commit.every, commit.max_age);
+            report(&[key("commit"), key("every")], what, "at most `max_age`");
+        }
+    }
+    if let Some(memory) = check.pipeline.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        let allowed = format!("{LEAST_MEMORY} or more");
+        report(&[key("memory")], format!("{memory} is too little"), &allowed);
+    }
+    let SourceConfig::Archive(archive) = &check.pipeline.source;
+    let sizes = [("max_record_size", archive.max_record_size), ("range_size", archive.range_size)];
+    for (name, size) in sizes {
+        if size.bytes() == 0 {
+            let steps = [key("source"), key("archive"), key(name)];
+            report(&steps, "is no size at all".into(), "1B or more");
+        }
+    }
+    if folders::patterns(&check.pipeline.source).is_empty() {
+        let steps = [key("source"), key("archive"), key("path")];
+        report(&steps, "the list is empty".into(), "at least one pattern");
+    }
+    for (name, sink) in &check.pipeline.sinks {
+        let Some(parquet) = &sink.parquet else { continue };
+        let range = &parquet.partition.time_range;
+        let steps = |end| {
+            [key("sinks"), key(name), key("parquet"), key("partition"), key("time_range"), key(end)]
+        };
+        let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+        let (from, to) = (day(&range.from), range.to.as_deref().map(day));
+        if from.is_none() {
+            report(&steps("from"), "is not a day".into(), "a day like `2000-01-01`");
+        }
+        if to == Some(None) {
+            report(&steps("to"), "is not a day".into(), "a day like `2030-12-31`");
+        }
+        if let (Some(from), Some(Some(to))) = (from, to)
+            && to < from
+        {
+            report(&steps("to"), format!("lies before `from`, {from}"), "`from` or a later day");
+        }
+    }
+    check.findings.extend(findings);
+}
+
+/// The address of the metrics endpoint.
+pub(super) fn metrics(check: &mut Check<'_>) {
+    let Some(metrics) = check.pipeline.metrics.as_ref().filter(|_| check.is_sound(&["metrics"]))
+    else {
+        return;
+    };
+    let steps = [Step::Key("metrics"), Step::Key("listen")];
+    let finding = match metrics.listen.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() || metrics.allow_remote => return,
+        Ok(address) => {
+            let open = format!("127.0.0.1:{}", address.port());
+            let shown = value_is_shown(check, &steps);
+            let finding =
+                check.document.finding_at(&steps, "other machines can reach this address");
+            finding
+                .allowed("a loopback address, or `allow_remote: true` beside it")
+                .suggest(Some(open).filter(|_| shown))
+        }
+        Err(_) => check
+            .document
+            .finding_at(&steps, "is not an address with a port")
+            .allowed("like `127.0.0.1:9464`; names are not looked up"),
+    };
+    check.report(finding);
+}
