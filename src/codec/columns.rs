@@ -37,13 +37,20 @@ pub(super) enum Home {
 /// The view of `bytes`, which stand at `offset` of `home`.
 #[inline]
 pub(super) fn view_of(bytes: &[u8], home: Home, offset: u32) -> u128 {
-    let length = bytes.len() as u128 & 0xffff_ffff;
-    if let Some(prefix) = bytes.get(..4).filter(|_| bytes.len() > INLINE) {
-        let prefix = prefix.iter().rev().fold(0, |view, &byte| (view << 8) | u128::from(byte));
-        length | (prefix << 32) | ((home as u128) << 64) | (u128::from(offset) << 96)
-    } else {
-        bytes.iter().rev().fold(0, |view, &byte| (view << 8) | u128::from(byte)) << 32 | length
+    let length = bytes.len() as u32;
+    if bytes.len() > INLINE
+        && let Some(&prefix) = bytes.first_chunk::<4>()
+    {
+        let prefix = u128::from(u32::from_le_bytes(prefix)) << 32;
+        return u128::from(length) | prefix | (home as u128) << 64 | u128::from(offset) << 96;
     }
+    let mut view = [0; 16];
+    let (head, text) = view.split_at_mut(4);
+    head.copy_from_slice(&length.to_le_bytes());
+    for (place, &byte) in text.iter_mut().zip(bytes) {
+        *place = byte;
+    }
+    u128::from_le_bytes(view)
 }
 
 impl Views {

@@ -68,7 +68,12 @@ pub enum ColumnType {
     /// `Float64`.
     Float,
     /// Exact number: `Decimal128(precision, scale)`, precision at most 38.
-    Decimal { precision: u8, scale: i8 },
+    Decimal {
+        /// Digits in all, at most 38.
+        precision: u8,
+        /// Digits behind the point.
+        scale: i8,
+    },
     /// `Boolean`.
     Boolean,
     /// An instant, microseconds in UTC.
@@ -100,7 +105,12 @@ pub enum Rule {
     /// The value is one of these texts.
     OneOf(Vec<String>),
     /// The number lies in this range, ends included; an absent end is open.
-    Range { min: Option<f64>, max: Option<f64> },
+    Range {
+        /// The least that is allowed.
+        min: Option<f64>,
+        /// The most that is allowed.
+        max: Option<f64>,
+    },
 }
 
 impl ColumnType {
