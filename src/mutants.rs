@@ -61,7 +61,7 @@ mod active {
 }
 
 #[cfg(test)]
-pub(crate) use active::planted;
+pub(crate) use active::{plant, planted};
 
 /// Always false outside the library's unit tests.
 #[cfg(not(test))]

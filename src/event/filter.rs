@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 
 use super::batch::Batch;
 use super::operation::Operation;
+use crate::mutants::{Mutant, planted};
 
 /// The rows that one sink writes.
 #[derive(Debug, Clone)]
@@ -51,7 +52,12 @@ pub fn rows_for_sink(batch: Batch, rule: FilterRule, replay: bool) -> Result<Sin
     for row in 0..batch.len() {
         let op = batch.system.op.value(row);
         let removes = op == Operation::Delete.as_str() || op == Operation::Expire.as_str();
-        let (writes, withholds) = if removes || kept.value(row) {
+        let (writes, withholds) = if planted(Mutant::FilteredExpireDeletes)
+            && op == Operation::Expire.as_str()
+            && !kept.value(row)
+        {
+            (true, true)
+        } else if removes || kept.value(row) {
             (true, false)
         } else if replay {
             (true, true)

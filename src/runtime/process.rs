@@ -1,7 +1,7 @@
 //! The process: hands partitions to lanes, and ends when the source has, when it is told to drain,
 //! or when a lane cannot go on.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ pub async fn run(parts: LaneParts, drain: watch::Receiver<bool>) -> Result<Proce
     Process {
         parts,
         lanes: JoinSet::new(),
-        running: HashMap::new(),
+        running: BTreeMap::new(),
         waiting: Vec::new(),
         source_ended: false,
         failure: None,
@@ -81,7 +81,13 @@ pub async fn next_run(documents: &super::swap::Documents, owner: &Owner) -> Resu
     }
 }
 
+/// Returns when `drain` turns true, or when nobody is left to say so.
+async fn told(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|told| *told).await;
+}
+
 struct RunningLane {
+    id: Id,
     start: PartitionStart,
     orders: watch::Sender<LaneOrder>,
 }
@@ -89,7 +95,7 @@ struct RunningLane {
 struct Process {
     parts: LaneParts,
     lanes: JoinSet<Result<LaneEnd>>,
-    running: HashMap<Id, RunningLane>,
+    running: BTreeMap<PartitionId, RunningLane>,
     /// Partitions that wait for their parents, or for their own earlier lane to end.
     waiting: Vec<PartitionStart>,
     source_ended: bool,
@@ -112,11 +118,7 @@ impl Process {
             }
             tokio::select! {
                 biased;
-                told = drain.wait_for(|told| *told), if !self.draining => {
-                    // A closed channel means that nobody is left to say drain.
-                    let _ = told;
-                    self.drain();
-                }
+                () = told(&mut drain), if !self.draining => self.drain(),
                 Some(ended) = self.lanes.join_next_with_id() => self.lane_ended(ended).await?,
                 _ = parents.tick(), if !self.waiting.is_empty() && !self.draining => {
                     self.start_waiting().await?;
@@ -155,8 +157,8 @@ impl Process {
 
     fn order(&mut self, partitions: &[PartitionId], order: LaneOrder) {
         self.waiting.retain(|start| !partitions.contains(&start.partition));
-        for lane in self.running.values() {
-            if partitions.contains(&lane.start.partition) {
+        for partition in partitions {
+            if let Some(lane) = self.running.get(partition) {
                 lane.orders.send_replace(order);
             }
         }
@@ -164,8 +166,7 @@ impl Process {
 
     async fn start_waiting(&mut self) -> Result<()> {
         for start in std::mem::take(&mut self.waiting) {
-            let runs_already =
-                self.running.values().any(|lane| lane.start.partition == start.partition);
+            let runs_already = self.running.contains_key(&start.partition);
             if !runs_already && self.parents_are_done(&start).await? {
                 self.start(start);
             } else {
@@ -194,8 +195,8 @@ impl Process {
         let (orders, told) = watch::channel(LaneOrder::Run);
         self.parts.metrics.expect_bytes(start.size);
         let lane = Lane::run(self.parts.clone(), start.clone(), told);
-        let handle = self.lanes.spawn(lane);
-        self.running.insert(handle.id(), RunningLane { start, orders });
+        let id = self.lanes.spawn(lane).id();
+        self.running.insert(start.partition.clone(), RunningLane { id, start, orders });
     }
 
     async fn lane_ended(
@@ -209,8 +210,11 @@ impl Process {
                 (error.id(), Err(panicked))
             }
         };
-        let Some(lane) = self.running.remove(&id) else { return Ok(()) };
-        let partition = lane.start.partition.clone();
+        let running = self.running.iter().find(|(_, lane)| lane.id == id);
+        let Some(partition) = running.map(|(partition, _)| partition.clone()) else {
+            return Ok(());
+        };
+        let Some(lane) = self.running.remove(&partition) else { return Ok(()) };
         match end {
             Ok(LaneEnd::Closed) => {
                 let children = self.parts.source.ended(&partition).await?;

@@ -9,8 +9,17 @@ pub mod marker;
 pub mod parquet;
 pub mod staging;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::component::{Context, Sink};
+use crate::contract::Contract;
+use crate::error::{Error, Result};
+use crate::event::SystemSchema;
 
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,4 +32,41 @@ pub struct SinkConfig {
     /// The lake: Hive-partitioned Parquet in a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::ParquetConfig>,
+}
+
+/// What every sink of a pipeline is built from.
+pub struct SinkInputs<'a> {
+    /// Schema of the last stage's rows.
+    pub schema: &'a SchemaRef,
+    /// Which system columns the rows have.
+    pub system: &'a SystemSchema,
+    /// The contract that the rows come from.
+    pub contract: &'a Contract,
+    /// Whose files they are.
+    pub ownership: &'a marker::Ownership,
+    /// Folder for rows that do not fit into memory; outside every table.
+    pub scratch: PathBuf,
+    /// The seams.
+    pub context: &'a Context,
+}
+
+/// Build the sink that `config` names; its paths are absolute by now.
+pub fn build(name: &str, config: &SinkConfig, inputs: &SinkInputs<'_>) -> Result<Arc<dyn Sink>> {
+    let Some(parquet) = &config.parquet else {
+        return Err(Error::config(format!("sink {name} names no kind")));
+    };
+    let settings = parquet::TableSettings {
+        name,
+        config: parquet,
+        schema: inputs.schema,
+        contract: inputs.contract,
+        system: parquet::SystemShape {
+            counted: inputs.system.position == DataType::Int64,
+            before: inputs.system.before.clone().map(DataType::Struct),
+            extra: inputs.system.extra,
+        },
+        ownership: inputs.ownership.clone(),
+        scratch: inputs.scratch.clone(),
+    };
+    Ok(Arc::new(parquet::ParquetSink::new(settings, inputs.context.clone())?))
 }

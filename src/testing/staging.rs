@@ -118,10 +118,10 @@ struct MemoryUpload {
 impl MemoryUpload {
     fn edit(&self, edit: impl FnOnce(&mut MemoryFile)) -> Result<u64> {
         let mut files = self.store.files();
-        let file = files
-            .staged
-            .get_mut(&self.upload)
-            .ok_or_else(|| Error::fatal(format!("upload {} was removed", self.upload)))?;
+        let file = files.staged.get_mut(&self.upload).ok_or_else(|| {
+            // Who lost its partition may meet the sweep; its next swap tells it so.
+            Error::retryable(format!("upload {} was removed", self.upload))
+        })?;
         edit(file);
         Ok(file.bytes.len() as u64)
     }

@@ -4,6 +4,7 @@
 //! <folder>/store.json            identity of the store, made once
 //! <folder>/control.json          the control record C
 //! <folder>/manifest.json         the files of an archive
+//! <folder>/newest-run.json       the newest run of a source that nothing assigns
 //! <folder>/records/<name>.json   the record R of one partition
 //! <folder>/run.lock              held by a run of a source that nothing assigns
 //! ```
@@ -100,7 +101,8 @@ impl FileStore {
             }
             Key::Control => (self.folder.clone(), "control".into()),
             Key::Manifest => (self.folder.clone(), "manifest".into()),
-            Key::Run => (self.folder.clone(), "run".into()),
+            // Not `run`: `run.lock` is held for a whole run.
+            Key::Run => (self.folder.clone(), "newest-run".into()),
         }
     }
 }

@@ -238,6 +238,11 @@ impl Lane {
                     () = told_to_drain(&mut self.orders) => {}
                     () = backoff.pause(&self.parts.documents.context) => {}
                 }
+                // The sink may have failed because the partition is another's by now.
+                let current = self.parts.load_record(&self.start.partition).await?;
+                if current.is_none_or(|current| current.revision != self.record.revision) {
+                    return Err(Stop::Lost);
+                }
                 if self.control_changed().await? {
                     self.control = self.parts.load_control().await?;
                     self.store_control().await?;
