@@ -73,7 +73,12 @@ pub enum Expected {
     /// No document under the key.
     Absent,
     /// Exactly this write.
-    Write { revision: Revision, tag: Option<String> },
+    Write {
+        /// Number and nonce of the write.
+        revision: Revision,
+        /// The store's own tag of it.
+        tag: Option<String>,
+    },
 }
 
 /// The store's answer to a swap. An `Err` instead means that the outcome is unknown.

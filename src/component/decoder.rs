@@ -12,7 +12,10 @@ use crate::event::Batch;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versioning {
     /// `base + position`: archives (`file number << 36`) and Kafka (`incarnation << 48`).
-    Position { base: i64 },
+    Position {
+        /// Added to the position; its low bits are zero.
+        base: i64,
+    },
     /// The lineage ordinal: each event of the partition takes the next number, rejects included.
     Ordinal,
 }

@@ -116,7 +116,12 @@ pub enum Published {
     /// Every file is visible and is the one that was staged.
     All,
     /// A file is gone for good, or a foreign one stands in its place: the lane halts.
-    Lost { key: String, reason: String },
+    Lost {
+        /// The file's final name.
+        key: String,
+        /// What was found instead.
+        reason: String,
+    },
 }
 
 /// What a sweep did.

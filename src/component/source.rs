@@ -109,7 +109,12 @@ pub enum RawContent {
     /// Records to decode.
     Records(RawRecords),
     /// Rows of a columnar source; row `i` stands at position `first + i`.
-    Rows { rows: RecordBatch, first: u64 },
+    Rows {
+        /// The rows, under the source's own column names.
+        rows: RecordBatch,
+        /// Position of the first.
+        first: u64,
+    },
 }
 
 /// Records inside one buffer.
@@ -129,7 +134,10 @@ pub struct RawRecords {
 #[derive(Debug, Clone)]
 pub enum RecordPositions {
     /// A byte stream: what begins at byte `b` of the buffer stands at `start + b`.
-    Bytes { start: u64 },
+    Bytes {
+        /// Position of the buffer's first byte.
+        start: u64,
+    },
     /// One position for each span.
     Each(Vec<u64>),
 }
