@@ -86,12 +86,7 @@ fn batch(failing: bool) -> Batch {
 }
 
 fn context() -> Context {
-    Context {
-        clock: Arc::new(acequia::clock::SystemClock),
-        randomness: Arc::new(acequia::randomness::Generator::seeded(1)),
-        compute: Arc::new(acequia::compute::Inline::default()),
-        memory: acequia::memory::MemoryBudget::new(1 << 20),
-    }
+    acequia::testing::context(1)
 }
 
 fn stages(criterion: &mut Criterion) {

@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     match cli::execute(cli, &terminal) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::Invalid) => ExitCode::from(2),
         Err(error) => {
             terminal.complain(&error);
             exit_code(&error)

@@ -1,6 +1,7 @@
 //! Compare-and-swap stores for checkpoint documents.
 
 pub mod file;
+pub mod memory;
 
 use std::sync::Arc;
 

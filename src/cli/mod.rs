@@ -2,15 +2,25 @@
 //! they speak.
 
 mod completions;
+mod dead_letters;
 mod figures;
+mod pipeline_file;
+mod preview;
 mod progress_bar;
+mod query;
+mod rows;
+mod run;
+mod sample;
+mod schema;
 mod summary;
 mod terminal;
+mod test;
+mod validate;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::environment;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result, ResultExt};
 use crate::telemetry::logs::{self, LogFormat, LogOutput, LogSettings};
 
 pub use terminal::Terminal;
@@ -54,6 +64,14 @@ enum LogFormatOption {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Options),
+    Validate(validate::Options),
+    Test(test::Options),
+    Preview(preview::Options),
+    Query(query::Options),
+    DeadLetters(dead_letters::Options),
+    Schema(schema::Options),
+    Sample(sample::Options),
     Completions(completions::Options),
 }
 
@@ -64,6 +82,8 @@ pub enum Outcome {
     Done,
     /// Its answer is no: a pipeline's test failed.
     Failed,
+    /// The configuration is wrong, and the verb has said so in its own way.
+    Invalid,
 }
 
 /// Run the verb.
@@ -71,10 +91,30 @@ pub enum Outcome {
 /// # Errors
 /// Whatever stopped it; the kind decides the exit code.
 pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
-    let _log = start_log(&cli.global, terminal)?;
+    let log = start_log(&cli.global, terminal)?;
     match cli.verb {
+        Verb::Run(options) => run::execute(&options, &log, terminal),
+        Verb::Validate(options) => validate::execute(&options, terminal),
+        Verb::Test(options) => test::execute(&options, terminal),
+        Verb::Preview(options) => preview::execute(&options, terminal),
+        Verb::Query(options) => query::execute(&options, terminal),
+        Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
+        Verb::Schema(options) => schema::execute(&options, terminal),
+        Verb::Sample(options) => sample::execute(&options, terminal),
         Verb::Completions(options) => completions::execute(&options, terminal),
     }
+}
+
+/// Run the asynchronous part of a verb to its end.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .or_error(ErrorKind::Fatal, || "cannot start the runtime".to_owned())?;
+    let done = runtime.block_on(work);
+    // What still blocks on a file (a read ahead of a drained lane) is not waited for.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 fn start_log(options: &GlobalOptions, terminal: &Terminal) -> Result<LogOutput> {

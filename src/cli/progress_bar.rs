@@ -12,6 +12,9 @@ use crate::telemetry::logs::LogOutput;
 /// How often the bar is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Length of the whole bar.
+const PARTS: u64 = 1_000;
+
 /// A bar on standard error; log lines appear above it. It vanishes when dropped.
 pub(super) struct Bar {
     bar: ProgressBar,
@@ -35,11 +38,11 @@ impl Bar {
     }
 
     fn show(&self, sample: &Sample) {
-        match sample.bytes_expected.filter(|&expected| expected > 0) {
-            Some(expected) => {
+        match sample.done {
+            Some(done) => {
                 self.bar.set_style(style("{bar:28} {percent:>3}%  {msg}"));
-                self.bar.set_length(expected);
-                self.bar.set_position(sample.totals.bytes_in.min(expected));
+                self.bar.set_length(PARTS);
+                self.bar.set_position((done * PARTS as f64) as u64);
             }
             None => self.bar.set_style(style("{spinner} {msg}")),
         }
@@ -63,7 +66,7 @@ fn style(template: &str) -> ProgressStyle {
 fn message(sample: &Sample) -> String {
     let mut text = format!(
         "{} events  {}/s  {}/s",
-        grouped(sample.totals.events),
+        grouped(sample.events_read),
         grouped(sample.events_per_second.round() as u64),
         bytes(sample.bytes_per_second.round() as u64),
     );

@@ -18,7 +18,6 @@ pub struct Terminal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Bold,
-    Dim,
     Red,
     Green,
     Cyan,
@@ -28,7 +27,6 @@ impl Style {
     fn code(self) -> &'static str {
         match self {
             Self::Bold => "1",
-            Self::Dim => "2",
             Self::Red => "1;31",
             Self::Green => "32",
             Self::Cyan => "36",
@@ -54,6 +52,21 @@ impl Terminal {
     /// True where standard error takes colours.
     pub fn colors_on_error(&self) -> bool {
         self.colors_err
+    }
+
+    /// Columns of standard output, where it is a terminal.
+    pub(super) fn width(&self) -> Option<usize> {
+        let out = io::stdout();
+        if !out.is_terminal() {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(&out).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
+    /// This program as it was called, for commands that are worth trying next.
+    pub(super) fn program(&self) -> String {
+        std::env::args().next().unwrap_or_else(|| "acequia".to_owned())
     }
 
     /// Write a result. A reader that has seen enough (`| head`) ends the process quietly.

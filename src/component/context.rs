@@ -6,8 +6,9 @@ use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::memory::MemoryBudget;
 use crate::randomness::Randomness;
+use crate::telemetry::metrics::Metrics;
 
-/// The seams and the budget of one process. Cheap to clone.
+/// The seams, the budget and the counters of one process. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
     /// Reads the wall clock.
@@ -18,4 +19,6 @@ pub struct Context {
     pub compute: Arc<dyn Compute>,
     /// The memory that rows may take.
     pub memory: Arc<MemoryBudget>,
+    /// Counts what the process does.
+    pub metrics: Metrics,
 }

@@ -39,7 +39,7 @@ pub struct PartitionStart {
     pub identity: Value,
     /// Partitions that must be closed and finalised before this one opens: the parents of a shard.
     pub parents: Vec<PartitionId>,
-    /// Uncompressed or stored bytes from `start` to the end, for progress; `None` where endless.
+    /// Uncompressed bytes from `start` to the end, where positions are bytes and the end is known.
     pub size: Option<u64>,
 }
 

@@ -47,23 +47,37 @@ pub async fn run(parts: LaneParts, drain: watch::Receiver<bool>) -> Result<Proce
     .await
 }
 
-/// The control record of the pipeline, made where there is none.
+/// The control record of the pipeline, made where there is none, raised where the contract is
+/// another one than the lanes decoded with so far.
 pub async fn ensure_control(
     documents: &super::swap::Documents,
     pipeline: &str,
     contract: &str,
 ) -> Result<Control> {
     loop {
-        if let Some(held) = documents.load::<Control>(&Key::Control).await? {
-            return Ok(held.content);
-        }
-        let control = Control {
-            pipeline: pipeline.to_owned(),
-            domain: documents.context.randomness.nonce(),
-            number: 1,
-            contract: contract.to_owned(),
+        let held = documents.load::<Control>(&Key::Control).await?;
+        let control = match &held {
+            Some(held) if held.content.pipeline != pipeline => {
+                return Err(Error::halted(format!(
+                    "the checkpoint store belongs to pipeline `{}`, this is pipeline `{pipeline}`: give each pipeline a store of its own",
+                    held.content.pipeline
+                )));
+            }
+            Some(held) if held.content.contract == contract => return Ok(held.content.clone()),
+            Some(held) => Control {
+                number: held.content.number + 1,
+                contract: contract.to_owned(),
+                ..held.content.clone()
+            },
+            None => Control {
+                pipeline: pipeline.to_owned(),
+                domain: documents.context.randomness.nonce(),
+                number: 1,
+                contract: contract.to_owned(),
+            },
         };
-        if let Swapped::Stored(held) = documents.swap(&Key::Control, None, control).await? {
+        if let Swapped::Stored(held) = documents.swap(&Key::Control, held.as_ref(), control).await?
+        {
             return Ok(held.content);
         }
     }
@@ -143,6 +157,7 @@ impl Process {
     }
 
     async fn take(&mut self, event: SourceEvent) -> Result<()> {
+        self.parts.documents.context.metrics.assigned();
         match event {
             SourceEvent::Assigned(starts) => {
                 self.waiting.extend(starts);
@@ -193,7 +208,6 @@ impl Process {
 
     fn start(&mut self, start: PartitionStart) {
         let (orders, told) = watch::channel(LaneOrder::Run);
-        self.parts.metrics.expect_bytes(start.size);
         let lane = Lane::run(self.parts.clone(), start.clone(), told);
         let id = self.lanes.spawn(lane).id();
         self.running.insert(start.partition.clone(), RunningLane { id, start, orders });

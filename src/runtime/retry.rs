@@ -31,6 +31,7 @@ impl Backoff {
         let wait = whole / 2 + context.randomness.next_u64() % (whole / 2);
         self.next = (self.next * 2).min(LONGEST_PAUSE);
         self.tries += 1;
+        context.metrics.retried();
         tokio::time::sleep(Duration::from_micros(wait)).await;
     }
 

@@ -81,12 +81,13 @@ impl Documents {
         loop {
             match self.store.swap(key, &expected, &revision, body.clone()).await {
                 Ok(SwapAnswer::Stored) => {
+                    self.context.metrics.swap_stored();
                     return Ok(Swapped::Stored(Held { content, revision, tag: None }));
                 }
                 Ok(SwapAnswer::Conflict) if planted(Mutant::CasByStatusCode) => {
                     return Ok(Swapped::Lost(self.load(key).await?));
                 }
-                Ok(SwapAnswer::Conflict) => {}
+                Ok(SwapAnswer::Conflict) => self.context.metrics.swap_conflict(),
                 Err(error) if !error.is_retryable() => return Err(error),
                 Err(error) => {
                     if backoff.is_worth_a_line() {
@@ -97,6 +98,7 @@ impl Documents {
             let current = self.load::<T>(key).await?;
             match current {
                 Some(current) if is_ours(&current.revision, &revision) => {
+                    self.context.metrics.swap_stored();
                     return Ok(Swapped::Stored(current));
                 }
                 current if is_unchanged(current.as_ref(), old) => {

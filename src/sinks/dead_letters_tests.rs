@@ -8,12 +8,7 @@ use crate::sinks::letter::FoundLetter;
 use crate::testing::staging::MemoryStaging;
 
 fn context() -> Context {
-    Context {
-        clock: Arc::new(SystemClock),
-        randomness: Arc::new(Generator::seeded(3)),
-        compute: Arc::new(Inline::default()),
-        memory: MemoryBudget::new(1 << 20),
-    }
+    crate::testing::context(3)
 }
 
 fn ownership(pipeline: &str) -> Ownership {

@@ -16,10 +16,11 @@ use arrow::datatypes::{DataType, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::component::{Context, Sink};
+use crate::component::{Context, Sink, SinkKind};
 use crate::contract::Contract;
 use crate::error::{Error, Result};
 use crate::event::SystemSchema;
+use crate::event::filter::FilterRule;
 
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +33,18 @@ pub struct SinkConfig {
     /// The lake: Hive-partitioned Parquet in a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::ParquetConfig>,
+}
+
+impl SinkConfig {
+    /// How the sink comes to hold each event once.
+    pub fn kind(&self) -> SinkKind {
+        SinkKind::Staged
+    }
+
+    /// How the sink reads filtered rows.
+    pub fn filter_rule(&self) -> FilterRule {
+        FilterRule::Keyed
+    }
 }
 
 /// What every sink of a pipeline is built from.

@@ -18,6 +18,23 @@ pub enum SourceConfig {
     Archive(archive::ArchiveConfig),
 }
 
+impl SourceConfig {
+    /// Lanes that may be open at once; `None` where the source decides while it runs.
+    pub fn lanes(&self) -> Option<u64> {
+        match self {
+            Self::Archive(archive) => Some(u64::from(archive.lanes)),
+        }
+    }
+
+    /// True where a group or a lease table says which process reads a partition. Where nothing
+    /// does, one process runs at a time, and the newest wins.
+    pub fn is_assigned(&self) -> bool {
+        match self {
+            Self::Archive(_) => false,
+        }
+    }
+}
+
 /// Open the source that `config` names; its paths are absolute by now. `stream` is the pipeline's
 /// name, and `store` keeps what the source must remember.
 pub async fn open(

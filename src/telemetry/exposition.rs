@@ -19,7 +19,7 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 type Count = fn(&Counts) -> u64;
 
 /// Counters of the process, and of each lane with `acequia_lane_` in front. `_total` is appended.
-const COUNTERS: [(&str, &str, Count); 10] = [
+const COUNTERS: [(&str, &str, Count); 7] = [
     ("events", "Events delivered by the source", |counts| read(&counts.events)),
     ("rows", "Rows taken by sinks", |counts| read(&counts.rows)),
     ("files", "Files made visible", |counts| read(&counts.files)),
@@ -27,6 +27,10 @@ const COUNTERS: [(&str, &str, Count); 10] = [
     ("written_bytes", "Bytes of files made visible", |counts| read(&counts.bytes_out)),
     ("dead_letters", "Events refused and kept", |counts| read(&counts.dead_letters)),
     ("epochs", "Epochs past their commit point", |counts| read(&counts.epochs)),
+];
+
+/// Counters of the process alone.
+const PROCESS_COUNTERS: [(&str, &str, Count); 3] = [
     ("checkpoint_swaps", "Checkpoint documents replaced", |counts| read(&counts.swaps)),
     ("checkpoint_conflicts", "Checkpoint swaps that were refused", |counts| {
         read(&counts.conflicts)
@@ -65,7 +69,7 @@ struct Exposition(Arc<Process>);
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         let live = self.0.live();
-        for (name, help, count) in COUNTERS {
+        for (name, help, count) in COUNTERS.into_iter().chain(PROCESS_COUNTERS) {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&count(&self.0.counts), None)?;

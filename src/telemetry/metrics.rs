@@ -26,13 +26,13 @@ pub struct LaneMetrics(Arc<Lane>);
 /// The process-wide counts at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Events that sources delivered in committed and open epochs, rejects included.
+    /// Events that sources delivered in committed epochs, rejects included.
     pub events: u64,
     /// Rows that sinks wrote.
     pub rows: u64,
     /// Files made visible, dead-letter files included.
     pub files: u64,
-    /// Uncompressed source bytes read.
+    /// Uncompressed source bytes of committed epochs.
     pub bytes_in: u64,
     /// Bytes of the files made visible.
     pub bytes_out: u64,
@@ -60,8 +60,6 @@ pub(super) struct Counts {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) counts: Counts,
-    /// Source bytes that this run set out to read; [`UNKNOWN`] for an endless source.
-    bytes_expected: AtomicU64,
     assigned: AtomicBool,
     started: Instant,
     memory: OnceLock<Arc<MemoryBudget>>,
@@ -83,6 +81,9 @@ pub(super) struct Lane {
     lag_records: AtomicU64,
     /// Microseconds from the start of the process to the opening of the epoch; [`UNKNOWN`]: closed.
     epoch_opened: AtomicU64,
+    /// What the open epoch has taken so far: counted for good when it commits.
+    open_events: AtomicU64,
+    open_bytes: AtomicU64,
     fenced: AtomicBool,
     waiting: AtomicBool,
     process: Arc<Process>,
@@ -99,7 +100,6 @@ impl Metrics {
     pub fn new() -> Self {
         Self(Arc::new(Process {
             counts: Counts::default(),
-            bytes_expected: AtomicU64::new(0),
             assigned: AtomicBool::new(false),
             started: Instant::now(),
             memory: OnceLock::new(),
@@ -119,6 +119,8 @@ impl Metrics {
             lag_bytes: AtomicU64::new(UNKNOWN),
             lag_records: AtomicU64::new(UNKNOWN),
             epoch_opened: AtomicU64::new(UNKNOWN),
+            open_events: AtomicU64::new(0),
+            open_bytes: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             process: self.0.clone(),
@@ -132,22 +134,6 @@ impl Metrics {
     /// ready whenever each of its lanes is past its fence.
     pub fn assigned(&self) {
         self.0.assigned.store(true, Ordering::Relaxed);
-    }
-
-    /// This run sets out to read `bytes` more source bytes; `None`: the source has no end.
-    pub fn expect_bytes(&self, bytes: Option<u64>) {
-        let add = |known: u64| match bytes {
-            Some(more) if known != UNKNOWN => Some(known.saturating_add(more).min(UNKNOWN - 1)),
-            _ => Some(UNKNOWN),
-        };
-        let expected = &self.0.bytes_expected;
-        // The closure always answers, so the update always succeeds.
-        let _ = expected.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
-    }
-
-    /// Source bytes that this run set out to read; `None` where the source has no end.
-    pub fn bytes_expected(&self) -> Option<u64> {
-        known(&self.0.bytes_expected)
     }
 
     /// Show the use of `budget` too.
@@ -168,6 +154,27 @@ impl Metrics {
             dead_letters: read(&counts.dead_letters),
             epochs: read(&counts.epochs),
         }
+    }
+
+    /// Events and source bytes that open epochs hold: read, and not yet committed.
+    pub fn in_flight(&self) -> (u64, u64) {
+        let live = self.0.live();
+        live.iter().fold((0, 0), |(events, bytes), lane| {
+            (events + read(&lane.open_events), bytes + read(&lane.open_bytes))
+        })
+    }
+
+    /// A checkpoint document was swapped.
+    pub fn swap_stored(&self) {
+        self.0.counts.swaps.fetch_add(1, Ordering::Relaxed);
+    }
+    /// A swap found another document than it expected.
+    pub fn swap_conflict(&self) {
+        self.0.counts.conflicts.fetch_add(1, Ordering::Relaxed);
+    }
+    /// A failed step is done again.
+    pub fn retried(&self) {
+        self.0.counts.retries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Time since the process began to count.
@@ -223,14 +230,21 @@ impl LaneMetrics {
     pub fn epoch_committed(&self) {
         self.add(1, |counts| &counts.epochs);
     }
-    /// An epoch has its first events: its age counts from now.
-    pub fn epoch_opened(&self) {
-        let since = self.0.process.started.elapsed().as_micros();
-        let since = u64::try_from(since).unwrap_or(UNKNOWN - 1);
-        self.0.epoch_opened.store(since, Ordering::Relaxed);
+    /// The open epoch holds `events` of `bytes` source bytes by now. Its age counts from the first
+    /// call after the last epoch was closed.
+    pub fn epoch_grew(&self, events: u64, bytes: u64) {
+        self.0.open_events.store(events, Ordering::Relaxed);
+        self.0.open_bytes.store(bytes, Ordering::Relaxed);
+        if read(&self.0.epoch_opened) == UNKNOWN {
+            let since = self.0.process.started.elapsed().as_micros();
+            let since = u64::try_from(since).unwrap_or(UNKNOWN - 1);
+            self.0.epoch_opened.store(since, Ordering::Relaxed);
+        }
     }
-    /// No epoch is open.
+    /// No epoch is open: the last one was committed or given up.
     pub fn epoch_closed(&self) {
+        self.0.open_events.store(0, Ordering::Relaxed);
+        self.0.open_bytes.store(0, Ordering::Relaxed);
         self.0.epoch_opened.store(UNKNOWN, Ordering::Relaxed);
     }
     /// Source bytes that are still to be read.
@@ -240,18 +254,6 @@ impl LaneMetrics {
     /// Records that are still to be read, where the source counts them.
     pub fn lag_records(&self, records_left: u64) {
         self.0.lag_records.store(records_left, Ordering::Relaxed);
-    }
-    /// A checkpoint document was swapped.
-    pub fn swap_stored(&self) {
-        self.add(1, |counts| &counts.swaps);
-    }
-    /// A swap found another document than it expected.
-    pub fn swap_conflict(&self) {
-        self.add(1, |counts| &counts.conflicts);
-    }
-    /// A failed step is done again.
-    pub fn retried(&self) {
-        self.add(1, |counts| &counts.retries);
     }
     /// The lane waits for something outside (a sink, the store), or goes on.
     pub fn waiting(&self, waits: bool) {
@@ -344,16 +346,5 @@ mod tests {
         assert!(!metrics.is_ready());
         second.fenced();
         assert!(metrics.is_ready());
-    }
-
-    #[test]
-    fn a_source_without_an_end_has_no_expected_bytes() {
-        let metrics = Metrics::new();
-        metrics.expect_bytes(Some(10));
-        metrics.expect_bytes(Some(5));
-        assert_eq!(metrics.bytes_expected(), Some(15));
-        metrics.expect_bytes(None);
-        metrics.expect_bytes(Some(1));
-        assert_eq!(metrics.bytes_expected(), None);
     }
 }

@@ -2,17 +2,17 @@
 
 pub mod conformance;
 pub mod staging;
-pub mod store;
 
 use std::sync::Arc;
 
-pub use store::MemoryStore;
+pub use crate::checkpoint::memory::MemoryStore;
 
 use crate::clock::SystemClock;
 use crate::component::Context;
 use crate::compute::Inline;
 use crate::memory::MemoryBudget;
 use crate::randomness::Generator;
+use crate::telemetry::metrics::Metrics;
 
 /// A context for one test: seeded randomness, inline compute, a budget of 256 MiB.
 pub fn context(seed: u64) -> Context {
@@ -21,5 +21,6 @@ pub fn context(seed: u64) -> Context {
         randomness: Arc::new(Generator::seeded(seed)),
         compute: Arc::new(Inline::default()),
         memory: MemoryBudget::new(256 << 20),
+        metrics: Metrics::new(),
     }
 }

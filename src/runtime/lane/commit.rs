@@ -27,7 +27,7 @@ impl Lane {
             return Ok(());
         }
         let (token, number) = (record.token, epoch.id.epoch);
-        let counted = (epoch.events, epoch.rows, epoch.bytes);
+        let counted = (epoch.events, epoch.rows, epoch.bytes, epoch.letters);
         announce(Step::Prepare, &self.start.partition, token, number);
         if planted(Mutant::PublishBeforePrepare) {
             let early = pending_of(&epoch, record, &self.parts.settings.config_hash);
@@ -61,10 +61,11 @@ impl Lane {
         Ok(())
     }
 
-    fn count(&self, (events, rows, bytes): (u64, u64, u64)) {
+    fn count(&self, (events, rows, bytes, letters): (u64, u64, u64, u64)) {
         self.metrics.events(events);
         self.metrics.rows(rows);
         self.metrics.bytes(bytes);
+        self.metrics.dead_letters(letters);
         self.metrics.epoch_committed();
     }
 

@@ -24,8 +24,10 @@ pub(super) struct OpenEpoch {
     pub(super) bytes: u64,
     /// Events taken, rejects included.
     pub(super) events: u64,
-    /// Rows given to the sinks.
+    /// After the flush: rows that the sinks took.
     pub(super) rows: u64,
+    /// Dead letters that the flood guard has counted.
+    pub(super) letters: u64,
     /// Dead letters that the flood guard has not counted yet.
     pub(super) letters_uncounted: u64,
     /// After the flush: the files to publish.
@@ -44,6 +46,7 @@ impl OpenEpoch {
             bytes: 0,
             events: 0,
             rows: 0,
+            letters: 0,
             letters_uncounted: 0,
             files: Vec::new(),
         }
@@ -73,7 +76,6 @@ impl OpenEpoch {
             self.writers.resize_with(parts.sinks.len(), || None);
         }
         let (to, events, bytes) = (batch.range.to.clone(), batch.events, batch.bytes);
-        let rows = batch.len() as u64;
         let mut letters = std::mem::take(&mut batch.rejects);
         let nothing_kept = batch.kept.as_ref().is_some_and(|kept| kept.count_set_bits() == 0);
         if !batch.is_empty() {
@@ -91,7 +93,6 @@ impl OpenEpoch {
             return Ok(());
         }
         self.to = to;
-        self.rows += rows;
         self.events += events;
         self.bytes += bytes;
         Ok(())
@@ -122,6 +123,7 @@ impl OpenEpoch {
         }
         for flushed in self.flush_sinks().await {
             let flushed = flushed?;
+            self.rows += flushed.rows;
             self.files.extend(flushed.staged);
             self.keep_letters(parts, flushed.dead_letters).await?;
         }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
-pub use settings::{CommitPolicy, LaneParts, LaneSettings, SinkLine};
+pub use settings::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLine};
 
 use self::epoch::OpenEpoch;
 use self::feed::Feed;
@@ -29,6 +29,7 @@ use super::retry::Backoff;
 use super::swap::Held;
 use crate::component::{Control, EpochId, PartitionStart, Record};
 use crate::error::{Error, Result};
+use crate::event::Position;
 use crate::event::flood::FloodGuard;
 use crate::mutants::{Mutant, planted};
 use crate::telemetry::metrics::LaneMetrics;
@@ -170,7 +171,7 @@ impl Lane {
             Some(control) => control,
             None => parts.load_control().await?,
         };
-        let metrics = parts.metrics.lane(&start.partition);
+        let metrics = parts.documents.context.metrics.lane(&start.partition);
         metrics.fenced();
         let finalised = record.content.pending.is_none();
         let last_swap = Instant::now();
@@ -191,6 +192,7 @@ impl Lane {
                 Ok(cut) => cut,
                 Err(Stop::Redo(redo)) => {
                     epoch.abandon().await;
+                    self.metrics.epoch_closed();
                     feed.close().await;
                     self.redo(redo, &mut backoff).await?;
                     feed = self.open_feed().await?;
@@ -203,6 +205,7 @@ impl Lane {
             };
             backoff = Backoff::default();
             self.commit(epoch, cut).await?;
+            self.metrics.epoch_closed();
             match cut {
                 Cut::End => return self.close().await,
                 Cut::Drain => {
@@ -233,6 +236,7 @@ impl Lane {
                 if backoff.is_worth_a_line() {
                     warn!(partition = %self.start.partition, %error, "a sink failed, reading the epoch again");
                 }
+                self.metrics.waiting(true);
                 tokio::select! {
                     biased;
                     () = told_to_drain(&mut self.orders) => {}
@@ -294,6 +298,8 @@ impl Lane {
                     let events = batch.events;
                     let parts = self.parts.clone();
                     self.unless_control_changes(epoch.write(&parts, batch)).await?;
+                    self.metrics.epoch_grew(epoch.events, epoch.bytes);
+                    self.show_lag(&epoch.to);
                     self.guard(events, epoch)?;
                 }
             }
@@ -303,7 +309,7 @@ impl Lane {
     /// Stop before Prepare where too many records are refused.
     fn guard(&mut self, events: u64, epoch: &mut OpenEpoch) -> Going<()> {
         let letters = std::mem::take(&mut epoch.letters_uncounted);
-        self.metrics.dead_letters(letters);
+        epoch.letters += letters;
         self.flood.record(events, letters).map_err(|flood| {
             Stop::Failed(Error::halted(format!(
                 "{} of the last {} records of {} are dead letters, the limit is {}: nothing of this epoch was committed; look at the reasons (`acequia preview`), then mend the contract or raise `dead_letters.limit`",
@@ -321,16 +327,27 @@ impl Lane {
                 biased;
                 outcome = &mut work => outcome,
                 () = tokio::time::sleep(CONTROL_INTERVAL) => {
+                    self.metrics.waiting(true);
                     if self.control_changed().await? {
                         return Err(Stop::Redo(Redo::ControlChanged));
                     }
                     continue;
                 }
             };
+            self.metrics.waiting(false);
             return match outcome {
                 Err(error) if error.is_retryable() => Err(Stop::Redo(Redo::Sink(error))),
                 outcome => outcome.map_err(Stop::Failed),
             };
+        }
+    }
+
+    /// How much is left, where positions are bytes and the end is known.
+    fn show_lag(&self, to: &Position) {
+        if let (Some(size), Some(start), Some(to)) =
+            (self.start.size, self.start.start.offset(), to.offset())
+        {
+            self.metrics.lag(size.saturating_sub(to.saturating_sub(start)));
         }
     }
 

@@ -7,7 +7,6 @@ use crate::component::{Control, Decoder, Owner, Record, Sink, Source, Transform}
 use crate::error::{Error, Result};
 use crate::event::PartitionId;
 use crate::runtime::swap::{Documents, Held};
-use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteSize, Interval};
 
 /// When an epoch is cut.
@@ -69,10 +68,8 @@ pub struct LaneParts {
     pub sinks: Arc<[SinkLine]>,
     /// Takes refused events.
     pub dead_letters: Arc<dyn Sink>,
-    /// The checkpoint documents, with the seams.
+    /// The checkpoint documents, with the seams and the counters.
     pub documents: Documents,
-    /// Counters.
-    pub metrics: Metrics,
 }
 
 impl LaneParts {

@@ -93,7 +93,8 @@ struct Reader {
 impl PartitionReader for Reader {
     async fn next(&mut self) -> Result<Option<RawBatch>> {
         loop {
-            let produced = self.link.world.produced.notified();
+            let world = self.link.world.clone();
+            let produced = world.produced.notified();
             self.link.point("read").await?;
             let limit = self.link.world.draw(1..6) as usize;
             let (events, ended) = {

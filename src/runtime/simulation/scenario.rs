@@ -19,7 +19,6 @@ use crate::runtime::barrier;
 use crate::runtime::lane::{CommitPolicy, LaneParts, LaneSettings, SinkLine};
 use crate::runtime::process::{self, ProcessEnd, ensure_control, next_run};
 use crate::runtime::swap::Documents;
-use crate::telemetry::metrics::Metrics;
 use crate::units::{ByteSize, Interval};
 
 /// What is done to a run on purpose.
@@ -169,7 +168,6 @@ impl Scenario {
             sinks: Arc::from([line(lake), line(Arc::new(DocSink(link)))]),
             dead_letters: letters,
             documents: self.documents(process),
-            metrics: Metrics::new(),
         }
     }
 

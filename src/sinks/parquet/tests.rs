@@ -37,9 +37,8 @@ impl Clock for FixedClock {
 pub(super) fn context(budget: usize) -> Context {
     Context {
         clock: Arc::new(FixedClock),
-        randomness: Arc::new(Generator::seeded(5)),
-        compute: Arc::new(Inline::default()),
         memory: MemoryBudget::new(budget),
+        ..crate::testing::context(5)
     }
 }
 

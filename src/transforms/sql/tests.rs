@@ -156,12 +156,7 @@ pub(super) fn batch(events: &[Event]) -> Batch {
 }
 
 pub(super) fn context() -> Context {
-    Context {
-        clock: Arc::new(crate::clock::SystemClock),
-        randomness: Arc::new(crate::randomness::Generator::seeded(1)),
-        compute: Arc::new(compute::Inline::default()),
-        memory: crate::memory::MemoryBudget::new(1 << 20),
-    }
+    crate::testing::context(1)
 }
 
 pub(super) fn transform(sql: &str) -> SqlTransform {

@@ -1,4 +1,4 @@
-//! A checkpoint store in memory.
+//! A checkpoint store in memory: for a preview, which leaves nothing behind, and for tests.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,0 +1,111 @@
+//! `acequia schema`: the columns that the sinks of a pipeline get.
+
+use arrow::datatypes::{DataType, Field};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::figures::{Align, table};
+use super::pipeline_file::PipelineFile;
+use super::{Outcome, Terminal};
+use crate::config::Loaded;
+use crate::contract::model::Column;
+use crate::error::Result;
+use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN};
+
+/// Show the columns that the sinks get, and where each comes from
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  acequia schema pipelines/quickstart.yaml\n  \
+acequia schema pipeline.yaml --json | jq -r '.columns[] | select(.classification) | .name'")]
+pub(super) struct Options {
+    #[command(flatten)]
+    pipeline: PipelineFile,
+    /// Print JSON, with descriptions and search mappings
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome> {
+    let loaded = options.pipeline.load(terminal)?;
+    if options.json {
+        terminal.print_json(&described(&loaded));
+        return Ok(Outcome::Done);
+    }
+    let mut rows = vec![["column", "type", "from", ""].map(str::to_owned).to_vec()];
+    for field in loaded.schema.fields() {
+        let origin = origin(&loaded, field);
+        let from = match origin {
+            Some(column) if column.name == *field.name() => "contract".to_owned(),
+            Some(column) => format!("contract: {}", column.name),
+            None => "derived".to_owned(),
+        };
+        let mut notes = Vec::new();
+        if field.metadata().contains_key(KEY_COLUMN) {
+            notes.push("key".to_owned());
+        }
+        notes.extend(origin.and_then(|column| column.pii.clone()));
+        let kind = type_name(field.data_type());
+        rows.push(vec![field.name().clone(), kind, from, notes.join(", ")]);
+    }
+    for field in loaded.system.fields() {
+        let kind = type_name(field.data_type());
+        rows.push(vec![field.name().clone(), kind, "system".to_owned(), String::new()]);
+    }
+    terminal.print(&table(&[Align::Left; 4], &rows));
+    Ok(Outcome::Done)
+}
+
+/// The contract's column that a field is, unchanged.
+fn origin<'a>(loaded: &'a Loaded, field: &Field) -> Option<&'a Column> {
+    loaded.contract.column(field.metadata().get(CONTRACT_COLUMN)?)
+}
+
+fn described(loaded: &Loaded) -> Value {
+    let column = |field: &Field| {
+        let origin = origin(loaded, field);
+        json!({
+            "name": field.name(),
+            "type": type_name(field.data_type()),
+            "contract_column": origin.map(|column| &column.name),
+            "key": field.metadata().contains_key(KEY_COLUMN),
+            "classification": origin.and_then(|column| column.pii.as_ref()),
+            "description": origin.map(|column| &column.description),
+            "search": origin.and_then(|column| column.search.as_ref()),
+        })
+    };
+    let system = |field: &Field| {
+        json!({
+            "name": field.name(),
+            "type": type_name(field.data_type()),
+            "nullable": field.is_nullable(),
+        })
+    };
+    json!({
+        "pipeline": loaded.pipeline.name,
+        "contract": { "name": loaded.contract.name, "version": loaded.contract.version },
+        "columns": loaded.schema.fields().iter().map(|field| column(field)).collect::<Vec<_>>(),
+        "system_columns":
+            loaded.system.fields().iter().map(|field| system(field)).collect::<Vec<_>>(),
+    })
+}
+
+/// A type in SQL's words, as DuckDB and Athena show the column.
+pub(super) fn type_name(kind: &DataType) -> String {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "varchar".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "varbinary".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float64 => "double".to_owned(),
+        DataType::Date32 => "date".to_owned(),
+        DataType::Timestamp(..) => "timestamp(6) UTC".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
+        DataType::List(item) => format!("array({})", type_name(item.data_type())),
+        DataType::Struct(members) => {
+            let member =
+                |field: &Field| format!("{} {}", field.name(), type_name(field.data_type()));
+            let members: Vec<String> = members.iter().map(|field| member(field)).collect();
+            format!("row({})", members.join(", "))
+        }
+        other => other.to_string(),
+    }
+}

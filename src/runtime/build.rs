@@ -1,0 +1,244 @@
+//! From a checked pipeline to live parts: the only place that puts concrete components together.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::lane::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLine};
+use super::process::{self, ProcessEnd, ensure_control, next_run};
+use super::swap::Documents;
+use super::sweep;
+use crate::checkpoint::file::RunLock;
+use crate::checkpoint::{self, CheckpointConfig};
+use crate::clock::SystemClock;
+use crate::codec::{self, Format};
+use crate::component::{CheckpointStore, Context, Owner, Sink, Transform};
+use crate::compute::ComputePool;
+use crate::config::Loaded;
+use crate::contract::Contract;
+use crate::error::{Error, Result};
+use crate::event::SystemSchema;
+use crate::memory::{DEFAULT_BASE_BYTES, DEFAULT_LANE_BYTES, MemoryBudget};
+use crate::randomness::Generator;
+use crate::sinks::dead_letters::DeadLetterSink;
+use crate::sinks::marker::Ownership;
+use crate::sinks::{self, SinkInputs};
+use crate::sources::{self, SourceConfig};
+use crate::telemetry::metrics::Metrics;
+use crate::transforms::TransformConfig;
+use crate::transforms::sql::{SqlConfig, SqlError, SqlFilter, SqlTransform};
+
+/// Cores beyond this many add to the memory budget, as each of them encodes.
+const CORES_IN_BASE: usize = 2;
+/// What each further core adds to the budget for rows, in bytes.
+const CORE_BYTES: usize = 16 << 20;
+
+/// A pipeline that is ready to run: every place was looked at, nothing has been read.
+pub struct Pipeline {
+    /// What its lanes work with.
+    pub parts: LaneParts,
+    /// Held for the run, where nothing assigns partitions.
+    _lock: Option<RunLock>,
+}
+
+impl Pipeline {
+    /// Run until the source has ended or `drain` turns true, and remove what earlier processes left
+    /// behind.
+    ///
+    /// # Errors
+    /// See [`process::run`].
+    pub async fn run(self, drain: watch::Receiver<bool>) -> Result<ProcessEnd> {
+        let end = tokio::select! {
+            biased;
+            end = process::run(self.parts.clone(), drain) => end?,
+            never = sweep::from_time_to_time(&self.parts) => match never {},
+        };
+        // Every lane holds its own token by now, so that what is left of older ones can go.
+        sweep::once(&self.parts).await;
+        Ok(end)
+    }
+}
+
+/// The seams of a process: the machine's clock and randomness, a compute thread for each core, and
+/// the memory that `loaded` allows, or what the machine's cores need.
+pub fn context(loaded: &Loaded) -> Result<Context> {
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).get();
+    let memory = match loaded.pipeline.memory {
+        Some(memory) => MemoryBudget::new(usize::try_from(memory.bytes()).unwrap_or(usize::MAX)),
+        None => {
+            let base = DEFAULT_BASE_BYTES + cores.saturating_sub(CORES_IN_BASE) * CORE_BYTES;
+            MemoryBudget::with_lanes(base, DEFAULT_LANE_BYTES)
+        }
+    };
+    let metrics = Metrics::new();
+    metrics.watch_memory(&memory);
+    Ok(Context {
+        clock: Arc::new(SystemClock),
+        randomness: Arc::new(Generator::from_os()),
+        compute: Arc::new(ComputePool::new(cores)?),
+        memory,
+        metrics,
+    })
+}
+
+/// Open every component of `loaded`. With `take_over` a run that is at work already loses its
+/// partitions to this one.
+///
+/// # Errors
+/// `Config` for what the user can mend (a folder without permission, no file, another run at work),
+/// `Halted` where an operator must decide (a folder of another pipeline, a changed file).
+pub async fn build(loaded: &Loaded, context: Context, take_over: bool) -> Result<Pipeline> {
+    let pipeline = &loaded.pipeline;
+    let store = checkpoint::open(&loaded.checkpoint, &context).await?;
+    let CheckpointConfig::File(folder) = &loaded.checkpoint;
+    let lock = match pipeline.source.is_assigned() {
+        true => None,
+        false => Some(RunLock::acquire(folder.path.as_ref(), take_over)?),
+    };
+    let documents = Documents { store: store.clone(), context: context.clone() };
+    let source = sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context).await?;
+    let control = ensure_control(&documents, &pipeline.name, &loaded.contract.hash).await?;
+    let ownership = Ownership {
+        pipeline: pipeline.name.clone(),
+        domain: control.domain.clone(),
+        store: store.identity().to_owned(),
+    };
+    let outlets = Outlets {
+        lines: sink_lines(loaded, &ownership, &context)?,
+        dead_letters: Arc::new(DeadLetterSink::new(
+            &pipeline.dead_letters,
+            ownership,
+            context.clone(),
+        )?),
+    };
+    outlets.prepare(&context).await?;
+    let mut owner = Owner { uuid: context.randomness.nonce(), task: task_name(), run: 0 };
+    if !pipeline.source.is_assigned() {
+        owner.run = next_run(&documents, &owner).await?;
+    }
+    let settings = settings(loaded, control.domain, store.as_ref(), owner);
+    let parts = LaneParts {
+        settings: Arc::new(settings),
+        source,
+        decoder: decoder_factory(loaded),
+        transforms: transforms(loaded, &context)?.into(),
+        sinks: outlets.lines.into(),
+        dead_letters: outlets.dead_letters,
+        documents,
+    };
+    Ok(Pipeline { parts, _lock: lock })
+}
+
+/// Makes a decoder of the source's records for each lane.
+pub(super) fn decoder_factory(loaded: &Loaded) -> DecoderFactory {
+    let SourceConfig::Archive(archive) = &loaded.pipeline.source;
+    let (contract, format): (Arc<Contract>, Format) = (loaded.contract.clone(), archive.format);
+    Arc::new(move || codec::decoder(contract.clone(), format))
+}
+
+/// The stages, in order.
+pub(super) fn transforms(loaded: &Loaded, context: &Context) -> Result<Vec<Arc<dyn Transform>>> {
+    let mut stages: Vec<Arc<dyn Transform>> = Vec::new();
+    let mut schema = loaded.contract.schema();
+    for (index, config) in loaded.pipeline.transforms.iter().enumerate() {
+        let TransformConfig::Sql(SqlConfig(text)) = config;
+        let name = format!("transforms[{index}].sql");
+        let stage = SqlTransform::new(text, &schema, &loaded.system, &name, context)
+            .map_err(|error| unchecked(&name, error))?;
+        schema = stage.schema();
+        stages.push(Arc::new(stage));
+    }
+    Ok(stages)
+}
+
+/// A sink's own `where`.
+pub(super) fn filter(
+    condition: &str,
+    sink: &str,
+    schema: &arrow::datatypes::SchemaRef,
+    system: &SystemSchema,
+    context: &Context,
+) -> Result<Arc<dyn Transform>> {
+    let filter = SqlFilter::new(condition, schema, system, sink, context)
+        .map_err(|error| unchecked(&format!("sinks.{sink}.where"), error))?;
+    Ok(Arc::new(filter))
+}
+
+/// Loading has checked all SQL with its place in the file; this one would be a defect.
+fn unchecked(name: &str, error: SqlError) -> Error {
+    Error::config(format!("cannot plan {name}")).caused_by(error)
+}
+
+fn sink_lines(loaded: &Loaded, ownership: &Ownership, context: &Context) -> Result<Vec<SinkLine>> {
+    let inputs = SinkInputs {
+        schema: &loaded.schema,
+        system: &loaded.system,
+        contract: &loaded.contract,
+        ownership,
+        scratch: scratch_folder(&loaded.checkpoint),
+        context,
+    };
+    let line = |(name, config): (&String, &sinks::SinkConfig)| {
+        let condition = config.condition.as_deref();
+        let filter = condition
+            .map(|text| filter(text, name, &loaded.schema, &loaded.system, context))
+            .transpose()?;
+        Ok(SinkLine { filter, sink: sinks::build(name, config, &inputs)? })
+    };
+    loaded.pipeline.sinks.iter().map(line).collect()
+}
+
+/// Rows that do not fit into memory wait beside the checkpoint: on a local disk, outside every
+/// table.
+fn scratch_folder(checkpoint: &CheckpointConfig) -> PathBuf {
+    let CheckpointConfig::File(file) = checkpoint;
+    PathBuf::from(&file.path).join("scratch")
+}
+
+/// Everything that rows and letters go to.
+struct Outlets {
+    lines: Vec<SinkLine>,
+    dead_letters: Arc<dyn Sink>,
+}
+
+impl Outlets {
+    /// Look at every place once; one that does not answer is waited for.
+    async fn prepare(&self, context: &Context) -> Result<()> {
+        let sinks = self.lines.iter().map(|line| &line.sink);
+        for sink in sinks.chain(std::iter::once(&self.dead_letters)) {
+            super::retry::until_done(context, "preparing a sink", || sink.prepare()).await?;
+        }
+        Ok(())
+    }
+}
+
+fn settings(
+    loaded: &Loaded,
+    domain: String,
+    store: &dyn CheckpointStore,
+    owner: Owner,
+) -> LaneSettings {
+    let (pipeline, commit) = (&loaded.pipeline, loaded.pipeline.commit);
+    LaneSettings {
+        pipeline: pipeline.name.clone(),
+        domain,
+        store: store.identity().to_owned(),
+        config_hash: loaded.hash.clone(),
+        commit: CommitPolicy {
+            every: commit.every,
+            size: commit.size,
+            min_size: commit.min_size,
+            max_age: commit.max_age,
+        },
+        dead_letter_limit: pipeline.dead_letters.limit,
+        owner,
+    }
+}
+
+/// Who this process is, for people: host and process id.
+fn task_name() -> String {
+    let name = rustix::system::uname();
+    format!("{} pid {}", name.nodename().to_string_lossy(), std::process::id())
+}
