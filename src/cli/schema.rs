@@ -30,7 +30,7 @@ pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome>
         terminal.print_json(&described(&loaded));
         return Ok(Outcome::Done);
     }
-    let mut rows = vec![["column", "type", "from", ""].map(str::to_owned).to_vec()];
+    let mut rows = vec![["column", "from", "", "type"].map(str::to_owned).to_vec()];
     for field in loaded.schema.fields() {
         let origin = origin(&loaded, field);
         let from = match origin {
@@ -44,11 +44,11 @@ pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome>
         }
         notes.extend(origin.and_then(|column| column.pii.clone()));
         let kind = type_name(field.data_type());
-        rows.push(vec![field.name().clone(), kind, from, notes.join(", ")]);
+        rows.push(vec![field.name().clone(), from, notes.join(", "), kind]);
     }
     for field in loaded.system.fields() {
         let kind = type_name(field.data_type());
-        rows.push(vec![field.name().clone(), kind, "system".to_owned(), String::new()]);
+        rows.push(vec![field.name().clone(), "system".to_owned(), String::new(), kind]);
     }
     terminal.print(&table(&[Align::Left; 4], &rows));
     Ok(Outcome::Done)

@@ -157,7 +157,7 @@ fn syntax_and_duplicates_have_places() {
     garden.yaml: is empty; a YAML mapping is expected
     "#);
     insta::assert_snapshot!(garden("a: *nobody\n").unwrap_err(), @r#"
-    garden.yaml:1:4: not YAML: while parsing node, found unknown anchor; an alias (`*name`) needs its anchor (`&name`) above it; put a text that begins with `*` in quotes
+    garden.yaml:1:4: an alias without its anchor; write its anchor (`&name`) above it, or put a text that begins with `*` in quotes
       1 | a: *nobody
         |    ^
     "#);

@@ -548,9 +548,9 @@ fn places_on_disk() {
 #[test]
 fn sql() {
     assert_snapshot!(broken(&[("metadata.intent AS intent", "metadata.intnet AS intent")]), @r#"
-    pipeline.yaml:7:7: transforms[0].sql: field intnet not found in struct
+    pipeline.yaml:7:26: transforms[0].sql: no struct has a member "intnet"; members of structs: intent, language; did you mean "intent"
       7 |       SELECT *, metadata.intnet AS intent
-        |       ^^^^^^
+        |                          ^^^^^^
     "#);
     assert_snapshot!(broken(&[("WHERE role <> 'system'", "WHERE roll <> 'system'")]), @r#"
     pipeline.yaml:9:13: transforms[0].sql: unknown column "roll"; known: user_id, timestamp, role, content, tokens_used, metadata; did you mean "role"
@@ -583,7 +583,7 @@ fn sql() {
          |                                       ^^^^^
     "#);
     assert_snapshot!(broken(&[("where: intent IS NOT NULL", "where: tokens_used + 1")]), @r#"
-    pipeline.yaml:12:12: sinks.lake.where: cannot create filter with non-boolean predicate 'changes.tokens_used + Int64(1)' returning Int64
+    pipeline.yaml:12:12: sinks.lake.where: a condition must be true or false, not of type Int64
       12 |     where: tokens_used + 1
          |            ^^^^^^^^^^^
     "#);

@@ -55,7 +55,7 @@ async fn differences_name_row_column_and_values() {
     .await;
     assert_eq!(
         outcomes[0].failures,
-        ["lake[0].tokens_used: expected 8, got 7", "lake[0].content: expected \"hola\", got null"]
+        ["lake[0].content: expected \"hola\", got null", "lake[0].tokens_used: expected 8, got 7"]
     );
     assert_eq!(outcomes[1].failures.len(), 2, "{:?}", outcomes[1].failures);
     assert!(outcomes[1].failures[0].starts_with("lake: expected 2 rows, got 1 row: insert {"));

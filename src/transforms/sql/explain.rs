@@ -54,8 +54,22 @@ impl Explain<'_> {
                     .and_then(|rest| rest.split(['"', ' ']).find(|word| !word.is_empty()));
                 self.twice(name.unwrap_or_default())
             }
+            DataFusionError::Plan(text) if text.ends_with(" not found in struct") => {
+                let name = text.strip_prefix("Field ").and_then(|rest| rest.split(' ').next());
+                self.unknown_member(name.unwrap_or_default())
+            }
             _ => self.other(error),
         }
+    }
+
+    fn unknown_member(&self, name: &str) -> SqlError {
+        let place = self.text.word(name).unwrap_or(Span::empty());
+        let members: Vec<&str> = self.names.members.iter().map(String::as_str).collect();
+        let mut hint = format!("members of structs: {}", listed(&members));
+        if let Some(likely) = closest(name, members) {
+            hint.push_str(&format!("; did you mean \"{likely}\"?"));
+        }
+        SqlError::at(place, format!("no struct has a member \"{name}\"")).hint(hint)
     }
 
     /// The place of the output called `name`.

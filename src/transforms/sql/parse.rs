@@ -16,6 +16,8 @@ pub(super) struct Names {
     pub stage: Vec<String>,
     /// System columns.
     pub system: Vec<String>,
+    /// Members of the stage's structs, at any depth.
+    pub members: Vec<String>,
 }
 
 /// A tokenized text: finds the places of keywords.

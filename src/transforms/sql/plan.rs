@@ -151,6 +151,20 @@ fn names(input: &SchemaRef, system: &SystemSchema) -> Names {
     Names {
         stage: input.fields().iter().map(|field| field.name().clone()).collect(),
         system: system.fields().iter().map(|field| field.name().clone()).collect(),
+        members: input.fields().iter().flat_map(|field| members(field.data_type())).collect(),
+    }
+}
+
+fn members(kind: &DataType) -> Vec<String> {
+    match kind {
+        DataType::Struct(fields) => fields
+            .iter()
+            .flat_map(|field| {
+                std::iter::once(field.name().clone()).chain(members(field.data_type()))
+            })
+            .collect(),
+        DataType::List(item) => members(item.data_type()),
+        _ => Vec::new(),
     }
 }
 
