@@ -1,4 +1,5 @@
 //! Nanoseconds a row of the SQL stage: `cargo bench --bench sql`.
+#![allow(missing_docs, reason = "criterion_group! makes a public function")]
 
 use std::hint::black_box;
 use std::sync::Arc;

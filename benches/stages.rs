@@ -1,5 +1,7 @@
-//! What each stage costs: `cargo bench --bench stages`. Rows are conversation messages of about 500
-//! bytes, as `schemas/conversations.yaml` describes them.
+//! What each stage costs on one core: `cargo bench --bench stages`. Rows are conversation messages of
+//! about 500 bytes, as `schemas/conversations.yaml` describes them. `docs/benchmarks.md` says how to
+//! read the figures.
+#![allow(missing_docs, reason = "criterion_group! makes a public function")]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -8,13 +10,21 @@ use std::time::Duration;
 
 use acequia::codec::{Format, decoder};
 use acequia::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
-use acequia::component::{Stamp, Versioning};
+use acequia::component::{EpochId, EpochWriter, Flushed, Sink, Stamp, Versioning};
 use acequia::contract::{self, Contract};
-use acequia::event::{Position, PositionRange};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use acequia::event::filter::SinkRows;
+use acequia::event::{Batch, PartitionId, Position, PositionRange};
+use acequia::sinks::marker::Ownership;
+use acequia::sinks::parquet::{
+    Granularity, ParquetConfig, ParquetSink, PartitionConfig, SystemShape, TableSettings, TimeRange,
+};
+use acequia::testing::staging::MemoryStaging;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 /// Rows in a chunk: about as many as the archive reads at once.
 const ROWS: u32 = 2_000;
+/// Rows of an epoch: a full row group, where they are of one Hive partition, and some more.
+const EPOCH_ROWS: u32 = 32 * ROWS;
 
 fn conversations() -> Arc<Contract> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/conversations.yaml");
@@ -84,8 +94,8 @@ fn dynamodb(row: u32) -> String {
     )
 }
 
-/// `records` as the archive hands them over.
-fn chunk(records: impl Iterator<Item = String>) -> RawBatch {
+/// `records` as the archive hands them over, the first one standing at `start`.
+fn chunk(start: u64, records: impl Iterator<Item = String>) -> RawBatch {
     let (mut data, mut spans) = (Vec::new(), Vec::new());
     for record in records {
         spans.push((data.len() as u32, record.len() as u32));
@@ -93,32 +103,39 @@ fn chunk(records: impl Iterator<Item = String>) -> RawBatch {
         data.push(b'\n');
     }
     RawBatch {
-        range: PositionRange::new(Position::Offset(0), Position::Offset(data.len() as u64)),
+        range: PositionRange::new(
+            Position::Offset(start),
+            Position::Offset(start + data.len() as u64),
+        ),
         bytes: data.len() as u64,
         content: RawContent::Records(RawRecords {
             data: data.into(),
             spans,
-            positions: RecordPositions::Bytes { start: 0 },
+            positions: RecordPositions::Bytes { start },
             oversized: Vec::new(),
         }),
     }
 }
 
-fn decode(criterion: &mut Criterion) {
-    let contract = conversations();
-    let stamp = Stamp {
+fn stamp() -> Stamp {
+    Stamp {
         stream: "bench".into(),
         partition: "bench".into(),
         versioning: Versioning::Position { base: 1 << 36 },
         first_ordinal: 0,
-    };
+    }
+}
+
+fn decode(criterion: &mut Criterion) {
+    let contract = conversations();
+    let stamp = stamp();
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(u64::from(ROWS)));
     group.measurement_time(Duration::from_secs(3)).sample_size(20);
     for (name, format, chunk) in [
-        ("plain", Format::Plain, chunk((0..ROWS).map(|row| plain(row, false)))),
-        ("plain in several orders", Format::Plain, chunk((0..ROWS).map(|row| plain(row, true)))),
-        ("dynamodb", Format::Dynamodb, chunk((0..ROWS).map(dynamodb))),
+        ("plain", Format::Plain, chunk(0, (0..ROWS).map(|row| plain(row, false)))),
+        ("plain in several orders", Format::Plain, chunk(0, (0..ROWS).map(|row| plain(row, true)))),
+        ("dynamodb", Format::Dynamodb, chunk(0, (0..ROWS).map(dynamodb))),
     ] {
         let mut decoder = decoder(contract.clone(), format);
         let rows = decoder.decode(&chunk, &stamp).map(|batch| batch.len()).unwrap_or_default();
@@ -130,5 +147,92 @@ fn decode(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(stages, decode);
+/// The rows of an epoch as the lane hands them to the lake: decoded, a batch for each chunk.
+fn decoded(contract: &Arc<Contract>) -> Vec<Batch> {
+    let (mut decoder, stamp) = (decoder(contract.clone(), Format::Plain), stamp());
+    let mut start = 0;
+    let mut batches = Vec::new();
+    for first in (0..EPOCH_ROWS).step_by(ROWS as usize) {
+        let chunk = chunk(start, (first..first + ROWS).map(|row| plain(row, false)));
+        start += chunk.bytes;
+        let batch = decoder.decode(&chunk, &stamp).unwrap_or_else(|error| panic!("{error}"));
+        batches.push(batch);
+    }
+    batches
+}
+
+/// A lake in memory, laid out `by` the time of the messages, which are all of one month.
+fn lake(contract: &Contract, by: Granularity) -> ParquetSink {
+    let (time, time_range) = ("timestamp".to_owned(), TimeRange::default());
+    let config = ParquetConfig {
+        url: "memory".to_owned(),
+        partition: PartitionConfig { by, time, time_range },
+    };
+    let settings = TableSettings {
+        name: "lake",
+        config: &config,
+        schema: &contract.schema(),
+        contract,
+        system: SystemShape { counted: true, before: None, extra: true },
+        ownership: Ownership {
+            pipeline: "bench".to_owned(),
+            domain: "bench".to_owned(),
+            store: "bench".to_owned(),
+        },
+        scratch: std::env::temp_dir(),
+    };
+    let staging = Arc::new(MemoryStaging::new("memory"));
+    ParquetSink::with_staging(settings, staging, acequia::testing::context(1)).expect("a table")
+}
+
+/// Write one epoch to its staged files.
+async fn write_epoch(sink: &ParquetSink, batches: Vec<Batch>) -> Flushed {
+    let epoch = EpochId {
+        pipeline: "bench".to_owned(),
+        domain: "bench".to_owned(),
+        partition: PartitionId::new("bench"),
+        token: 1,
+        epoch: 1,
+        from: Position::Offset(0),
+        control: 1,
+    };
+    let mut writer: Box<dyn EpochWriter> = sink.begin(&epoch).await.expect("a writer");
+    for batch in batches {
+        let rows = SinkRows { batch, withheld: None };
+        let refused = writer.write(rows).await.expect("rows are taken");
+        assert!(refused.is_empty(), "every row has a place in the table");
+    }
+    let flushed = writer.flush().await.expect("files are staged");
+    assert_eq!(flushed.rows, u64::from(EPOCH_ROWS), "every row is written");
+    flushed
+}
+
+/// From Arrow rows to staged Parquet files, footers included: encoding runs inline, on one core.
+fn encode(criterion: &mut Criterion) {
+    let contract = conversations();
+    let batches = decoded(&contract);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let mut group = criterion.benchmark_group("encode");
+    group.throughput(Throughput::Elements(u64::from(EPOCH_ROWS)));
+    group.measurement_time(Duration::from_secs(5)).sample_size(20);
+    for (name, by) in [
+        ("one Hive partition", Granularity::Month),
+        ("28 Hive partitions, mixed", Granularity::Day),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(
+                || (lake(&contract, by), batches.clone()),
+                |(sink, batches)| {
+                    let flushed = runtime.block_on(write_epoch(&sink, batches));
+                    // What is kept in memory is dropped outside the measurement.
+                    (sink, flushed)
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(stages, decode, encode);
 criterion_main!(stages);

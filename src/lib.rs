@@ -13,7 +13,8 @@
 //! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
 //! - [`lake`]: what reads or rewrites the lake.
 //! - [`cli`]: one file per verb.
-//! - [`telemetry`] and the seams [`clock`], [`randomness`], [`compute`], [`memory`] lie below all.
+//! - [`telemetry`], [`disk`] and the seams [`clock`], [`randomness`], [`compute`], [`memory`] lie below
+//!   all.
 //! - [`testing`]: doubles and conformance suites, for tests and benches.
 
 pub mod checkpoint;
@@ -32,6 +33,7 @@ pub mod transforms;
 
 pub mod clock;
 pub mod compute;
+pub mod disk;
 pub mod error;
 pub mod memory;
 mod mutants;

@@ -14,7 +14,7 @@ use crate::component::Context;
 use crate::config::Loaded;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::lake;
-use crate::runtime::build;
+use crate::runtime::build::{self, Decisions};
 use crate::runtime::process::ProcessEnd;
 use crate::runtime::progress::Progress;
 use crate::runtime::shutdown::Shutdown;
@@ -37,6 +37,9 @@ pub(super) struct Options {
     /// Take the place of another run of this pipeline, which then ends with exit code 3
     #[arg(long)]
     take_over: bool,
+    /// Where a file is damaged, commit what comes before and give up the rest of it for good
+    #[arg(long)]
+    skip_damaged: bool,
     /// Serve /metrics, /healthz and /readyz at this address instead of the pipeline's `metrics`
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -86,9 +89,10 @@ async fn run(
         None => None,
     };
     let mut drain = shutdown.receiver();
+    let decisions = Decisions { take_over: options.take_over, skip_damaged: options.skip_damaged };
     let pipeline = tokio::select! {
         biased;
-        pipeline = build::build(loaded, context, options.take_over) => pipeline?,
+        pipeline = build::build(loaded, context, decisions) => pipeline?,
         // Nothing has been read yet.
         _ = drain.wait_for(|told| *told) => return Ok(ProcessEnd::Drained),
     };

@@ -1,5 +1,7 @@
 //! The control record C of one pipeline: how maintenance speaks to every lane.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Read by a lane after its fence has succeeded, at the start of each epoch and every ten seconds;
@@ -15,4 +17,7 @@ pub struct Control {
     pub number: u64,
     /// Hash of the contract the lanes decode with.
     pub contract: String,
+    /// Where the pipeline's sinks have written: a place of these that is found empty was lost.
+    #[serde(default)]
+    pub places: BTreeSet<String>,
 }

@@ -58,9 +58,13 @@ pub trait Sink: Send + Sync {
         FilterRule::Keyed
     }
 
+    /// Where its output lies: what a checkpoint store remembers of it.
+    fn place(&self) -> String;
+
     /// Check the outside once, before any lane starts: that the place exists or can be made, that
-    /// it belongs to this pipeline, that it may be written. Failures here are diagnostics.
-    async fn prepare(&self) -> Result<()>;
+    /// it belongs to this pipeline, that it may be written. Failures here are diagnostics. Where the
+    /// pipeline has `written_before`, a place that is empty or new halts.
+    async fn prepare(&self, written_before: bool) -> Result<()>;
 
     /// A writer for one epoch. Its rows stay invisible (staged) or are safe to send again
     /// (versioned) until the epoch is prepared.

@@ -3,9 +3,11 @@
 use arrow::datatypes::SchemaRef;
 
 use super::load::Check;
+use crate::codec::Format;
 use crate::contract::{Contract, Evolution};
 use crate::document::{Finding, Step, closest};
-use crate::event::{SystemSchema, system};
+use crate::event::{Operation, SystemSchema, system};
+use crate::sources::SourceConfig;
 
 /// Attributes of the items that go in.
 pub(super) fn inputs(check: &mut Check<'_>, contract: &Contract) {
@@ -23,6 +25,11 @@ pub(super) fn inputs(check: &mut Check<'_>, contract: &Contract) {
                 Step::Item(number),
                 Step::Key(operation.as_str()),
             ];
+            if !given_by(&check.pipeline.source, operation) {
+                let what = format!("the source never gives `{operation}`");
+                let finding = check.document.finding_at_key(&steps, what);
+                findings.push(finding.allowed("insert, update, delete or expire"));
+            }
             for column in contract.primary_key.iter().filter(|key| !item.contains_key(*key)) {
                 let what = format!("the key attribute `{column}` is missing");
                 let allowed =
@@ -42,6 +49,16 @@ pub(super) fn inputs(check: &mut Check<'_>, contract: &Contract) {
     }
     check.findings.extend(findings);
     check.warnings.extend(warnings);
+}
+
+/// False for an operation that no record of the source can stand for.
+fn given_by(source: &SourceConfig, operation: Operation) -> bool {
+    let SourceConfig::Archive(archive) = source;
+    match archive.format {
+        Format::Plain => true,
+        // A table knows whether an item was there before.
+        Format::Dynamodb => !matches!(operation, Operation::Upsert | Operation::Snapshot),
+    }
 }
 
 /// What is wrong with an attribute of an item, and whether it is more than odd.

@@ -1,5 +1,6 @@
 //! From a checked pipeline to live parts: the only place that puts concrete components together.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,22 +84,30 @@ pub fn context(loaded: &Loaded) -> Result<Context> {
     })
 }
 
-/// Open every component of `loaded`. With `take_over` a run that is at work already loses its
-/// partitions to this one.
+/// What an operator decides for one run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Decisions {
+    /// A run that is at work already loses its partitions to this one.
+    pub take_over: bool,
+    /// What cannot be read of a damaged partition is given up, and the record says so.
+    pub skip_damaged: bool,
+}
+
+/// Open every component of `loaded`. Whose store and folders these are is looked at before anything
+/// is written into them.
 ///
 /// # Errors
 /// `Config` for what the user can mend (a folder without permission, no file, another run at work),
 /// `Halted` where an operator must decide (a folder of another pipeline, a changed file).
-pub async fn build(loaded: &Loaded, context: Context, take_over: bool) -> Result<Pipeline> {
+pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> Result<Pipeline> {
     let pipeline = &loaded.pipeline;
     let store = checkpoint::open(&loaded.checkpoint, &context).await?;
     let CheckpointConfig::File(folder) = &loaded.checkpoint;
     let lock = match pipeline.source.is_assigned() {
         true => None,
-        false => Some(RunLock::acquire(folder.path.as_ref(), take_over)?),
+        false => Some(RunLock::acquire(folder.path.as_ref(), decisions.take_over)?),
     };
     let documents = Documents { store: store.clone(), context: context.clone() };
-    let source = sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context).await?;
     let control = ensure_control(&documents, &pipeline.name, &loaded.contract.hash).await?;
     let ownership = Ownership {
         pipeline: pipeline.name.clone(),
@@ -113,12 +122,16 @@ pub async fn build(loaded: &Loaded, context: Context, take_over: bool) -> Result
             context.clone(),
         )?),
     };
-    outlets.prepare(&context).await?;
+    outlets.prepare(&documents, &control.places).await?;
+    let source = sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context).await?;
     let mut owner = Owner { uuid: context.randomness.nonce(), task: task_name(), run: 0 };
     if !pipeline.source.is_assigned() {
         owner.run = next_run(&documents, &owner).await?;
     }
-    let settings = settings(loaded, control.domain, store.as_ref(), owner);
+    let settings = LaneSettings {
+        skip_damaged: decisions.skip_damaged,
+        ..settings(loaded, control.domain, store.as_ref(), owner)
+    };
     let parts = LaneParts {
         settings: Arc::new(settings),
         source,
@@ -204,13 +217,18 @@ struct Outlets {
 }
 
 impl Outlets {
-    /// Look at every place once; one that does not answer is waited for.
-    async fn prepare(&self, context: &Context) -> Result<()> {
+    /// Look at every place once; one that does not answer is waited for. Places that are new are
+    /// remembered, so that one that vanishes later is missed.
+    async fn prepare(&self, documents: &Documents, known: &BTreeSet<String>) -> Result<()> {
         let sinks = self.lines.iter().map(|line| &line.sink);
+        let mut places = BTreeSet::new();
         for sink in sinks.chain(std::iter::once(&self.dead_letters)) {
-            super::retry::until_done(context, "preparing a sink", || sink.prepare()).await?;
+            let written_before = known.contains(&sink.place());
+            let prepare = || sink.prepare(written_before);
+            super::retry::until_done(&documents.context, "preparing a sink", prepare).await?;
+            places.insert(sink.place());
         }
-        Ok(())
+        process::remember_places(documents, &places).await
     }
 }
 
@@ -232,6 +250,8 @@ fn settings(
             min_size: commit.min_size,
             max_age: commit.max_age,
         },
+        contract: loaded.contract.hash.clone(),
+        skip_damaged: false,
         dead_letter_limit: pipeline.dead_letters.limit,
         owner,
     }

@@ -1,18 +1,18 @@
 //! The process: hands partitions to lanes, and ends when the source has, when it is told to drain,
 //! or when a lane cannot go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::lane::{Lane, LaneEnd, LaneOrder, LaneParts};
 use super::swap::Swapped;
 use crate::component::checkpoint::Key;
 use crate::component::{Control, Owner, PartitionStart, SourceEvent};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::PartitionId;
 use crate::mutants::{Mutant, planted};
 
@@ -74,11 +74,31 @@ pub async fn ensure_control(
                 domain: documents.context.randomness.nonce(),
                 number: 1,
                 contract: contract.to_owned(),
+                places: BTreeSet::new(),
             },
         };
         if let Swapped::Stored(held) = documents.swap(&Key::Control, held.as_ref(), control).await?
         {
             return Ok(held.content);
+        }
+    }
+}
+
+/// Remember where the sinks write. Called before they do for the first time.
+pub async fn remember_places(
+    documents: &super::swap::Documents,
+    places: &BTreeSet<String>,
+) -> Result<()> {
+    loop {
+        let held = documents.load::<Control>(&Key::Control).await?;
+        let Some(held) = held.filter(|held| !places.is_subset(&held.content.places)) else {
+            return Ok(());
+        };
+        let mut control = held.content.clone();
+        control.number += 1;
+        control.places.extend(places.iter().cloned());
+        if let Swapped::Stored(_) = documents.swap(&Key::Control, Some(&held), control).await? {
+            return Ok(());
         }
     }
 }
@@ -130,23 +150,30 @@ impl Process {
                     None => Ok(ProcessEnd::Finished),
                 };
             }
-            tokio::select! {
+            let step = tokio::select! {
                 biased;
-                () = told(&mut drain), if !self.draining => self.drain(),
-                Some(ended) = self.lanes.join_next_with_id() => self.lane_ended(ended).await?,
+                () = told(&mut drain), if !self.draining => {
+                    self.drain();
+                    Ok(())
+                }
+                Some(ended) = self.lanes.join_next_with_id() => self.lane_ended(ended).await,
                 _ = parents.tick(), if !self.waiting.is_empty() && !self.draining => {
-                    self.start_waiting().await?;
+                    self.start_waiting().await
                 }
                 event = source.next_event(), if !self.source_ended && !self.draining => {
                     match event {
-                        Ok(event) => self.take(event).await?,
+                        Ok(event) => self.take(event).await,
                         Err(error) if error.is_retryable() => {
                             warn!(%error, "the source failed, asking again");
                             tokio::time::sleep(PARENTS_INTERVAL).await;
+                            Ok(())
                         }
-                        Err(error) => self.fail(error),
+                        Err(error) => Err(error),
                     }
                 }
+            };
+            if let Err(error) = step {
+                self.fail(error);
             }
         }
     }
@@ -232,8 +259,11 @@ impl Process {
         match end {
             Ok(LaneEnd::Closed) => {
                 let children = self.parts.source.ended(&partition).await?;
-                self.waiting.extend(children);
-                self.start_waiting().await?;
+                // A process that drains takes nothing more on: another one opens the children.
+                if !self.draining {
+                    self.waiting.extend(children);
+                    self.start_waiting().await?;
+                }
             }
             Ok(LaneEnd::Released) => {}
             Ok(LaneEnd::Lost) => self.lane_lost(lane),
@@ -249,7 +279,9 @@ impl Process {
         let stopped = *lane.orders.borrow() == LaneOrder::Stop;
         if self.parts.source.still_assigned(partition) && !stopped {
             info!(%partition, "another process took the record, but the partition is ours: fencing again");
-            self.waiting.push(lane.start);
+            if !self.draining {
+                self.waiting.push(lane.start);
+            }
             return;
         }
         if self.parts.settings.owner.run > 0 && self.failure.is_none() && !stopped {
@@ -260,11 +292,13 @@ impl Process {
         }
     }
 
+    /// Drain because of `error`. Of several the first is returned, but one that asks for an
+    /// operator's decision goes before one that does not.
     fn fail(&mut self, error: Error) {
-        if self.failure.is_none() {
+        error!(%error, "draining the other lanes");
+        let asks = |error: &Error| error.kind() == ErrorKind::Halted;
+        if self.failure.as_ref().is_none_or(|first| asks(&error) && !asks(first)) {
             self.failure = Some(error);
-        } else {
-            warn!(%error, "another lane failed");
         }
         self.drain();
     }

@@ -90,8 +90,11 @@ impl Sink for DeadLetterSink {
     fn kind(&self) -> SinkKind {
         SinkKind::Staged
     }
-    async fn prepare(&self) -> Result<()> {
-        let claimed = self.staging.claim(&self.ownership).await;
+    fn place(&self) -> String {
+        self.staging.root().to_owned()
+    }
+    async fn prepare(&self, written_before: bool) -> Result<()> {
+        let claimed = self.staging.claim(&self.ownership, written_before).await;
         claimed.map_err(|error| error.context("dead_letters"))
     }
     async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {

@@ -1,9 +1,5 @@
 use super::*;
-use crate::clock::SystemClock;
-use crate::compute::Inline;
 use crate::event::{PartitionId, Position, RawImage, Stage};
-use crate::memory::MemoryBudget;
-use crate::randomness::Generator;
 use crate::sinks::letter::FoundLetter;
 use crate::testing::staging::MemoryStaging;
 
@@ -47,7 +43,7 @@ async fn letters_come_back_as_they_went() {
     let url = format!("file://{}", folder.path().display());
     let config = DeadLettersConfig { url: url.clone(), limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
-    sink.prepare().await.unwrap();
+    sink.prepare(false).await.unwrap();
     let mut oversized = dead_letter(3, b"{\"cut");
     oversized.raw.length = 5_000_000;
     oversized.raw.sha256 = Some("ab".repeat(32));
@@ -81,6 +77,7 @@ async fn a_foreign_file_under_the_name_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let config = DeadLettersConfig { url: folder.path().display().to_string(), limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
+    sink.prepare(false).await.unwrap();
     let mut writer = sink.begin(&epoch(0)).await.unwrap();
     writer.write_dead_letters(vec![dead_letter(1, b"{}")]).await.unwrap();
     let staged = writer.flush().await.unwrap().staged;
@@ -108,8 +105,9 @@ async fn many_letters_go_out_in_parts_and_read_back_through_a_cut_file() {
     let url = folder.path().display().to_string();
     let config = DeadLettersConfig { url: url.clone(), limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
+    sink.prepare(false).await.unwrap();
     let mut writer = sink.begin(&epoch(0)).await.unwrap();
-    let randomness = Generator::seeded(9);
+    let randomness = crate::randomness::Generator::seeded(9);
     for round in 0..40 {
         use crate::randomness::Randomness as _;
         let raw: String = (0..4000).map(|_| randomness.nonce()).collect();

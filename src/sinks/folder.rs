@@ -1,16 +1,18 @@
-//! Staged files in a local folder: `NAME.staged` beside where `NAME` will stand.
+//! Staged files in a local folder: `_NAME.staged` beside where `NAME` will stand. Readers of a table
+//! take files by their ending or pass over names that begin with `_`; neither sees a staged file.
 //!
 //! Publishing is a rename that never replaces a file. One `syncfs` before the commit point and one
 //! after the renames make an epoch durable however many files it has; a few files are synced one by
 //! one instead. A staged file carries its identity inside and in its name, so nothing beside it can
 //! be lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +21,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 use super::marker::{self, MARKER, Ownership};
 use super::staging::{Completion, FileIdentity, StagedUpload, Staging, Upload, Uploaded, Visible};
 use crate::component::StagedFile;
+use crate::disk::make_folder;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::randomness::Randomness;
 
@@ -37,6 +40,38 @@ pub struct FolderStaging {
     root: Arc<str>,
     read_nonce: NonceReader,
     randomness: Arc<dyn Randomness>,
+    syncs: Arc<Syncs>,
+}
+
+/// Failed syncs of the file system under one root.
+///
+/// The kernel reports a write that it could not do to whoever syncs next, once. Where one lane is
+/// told, the lost pages may be another's: every upload that was open at that time is given up.
+#[derive(Debug, Default)]
+struct Syncs {
+    failed: AtomicU64,
+    /// How many had failed when each upload began.
+    began: Mutex<HashMap<String, u64>>,
+}
+
+impl Syncs {
+    fn began(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, upload: &str) {
+        self.began().insert(upload.to_owned(), self.failed.load(Ordering::Acquire));
+    }
+
+    fn forget(&self, upload: &str) {
+        self.began().remove(upload);
+    }
+
+    /// True where no sync has failed since any of `files` began.
+    fn none_failed_since(&self, files: &[StagedFile]) -> bool {
+        let (began, failed) = (self.began(), self.failed.load(Ordering::Acquire));
+        files.iter().all(|file| began.get(&file.upload).is_none_or(|began| *began == failed))
+    }
 }
 
 impl FolderStaging {
@@ -52,7 +87,7 @@ impl FolderStaging {
         if !root.is_absolute() {
             return Err(Error::config(format!("{text} is not an absolute path")));
         }
-        Ok(Self { root: text.into(), read_nonce, randomness })
+        Ok(Self { root: text.into(), read_nonce, randomness, syncs: Arc::default() })
     }
 }
 
@@ -84,6 +119,32 @@ fn refused(path: &Path) -> impl FnOnce(io::Error) -> Error {
         };
         Error::new(kind, message).caused_by(cause)
     }
+}
+
+/// Where the file `key` waits until it is published.
+fn upload_of(key: &str) -> String {
+    match key.rsplit_once('/') {
+        Some((folder, name)) => format!("{folder}/_{name}{STAGED}"),
+        None => format!("_{key}{STAGED}"),
+    }
+}
+
+/// The final name of a staged file; `None` for any other file.
+fn key_of(upload: &str) -> Option<String> {
+    let (folder, name) = match upload.rsplit_once('/') {
+        Some((folder, name)) => (Some(folder), name),
+        None => (None, upload),
+    };
+    let name = name.strip_prefix('_')?.strip_suffix(STAGED)?;
+    Some(folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}")))
+}
+
+/// The root was there when this process began.
+fn gone(root: &str) -> Error {
+    Error::halted(format!(
+        "the folder {root} is gone: it was removed while the pipeline ran; nothing of the open \
+         epochs was committed"
+    ))
 }
 
 /// Give `from` the name `to` unless something has it: `false` where it is taken.
@@ -121,6 +182,7 @@ fn sync_file_system(path: &Path) -> Result<()> {
 
 struct FolderUpload {
     root: Arc<str>,
+    syncs: Arc<Syncs>,
     upload: String,
     length: u64,
     /// The file stays when this is dropped.
@@ -132,6 +194,7 @@ impl Drop for FolderUpload {
     /// middle of a flush leaves nothing behind.
     fn drop(&mut self) {
         if !self.finished {
+            self.syncs.forget(&self.upload);
             // What stays is swept later.
             let _ = std::fs::remove_file(self.path());
         }
@@ -240,9 +303,17 @@ impl FolderStaging {
         folders.iter().try_for_each(|folder| sync(folder))
     }
 
-    fn claim_blocking(root: &Path, ownership: &Ownership, nonce: &str) -> Result<()> {
-        std::fs::create_dir_all(root).map_err(refused(root))?;
+    fn claim_blocking(
+        root: &Path,
+        ownership: &Ownership,
+        nonce: &str,
+        written_before: bool,
+    ) -> Result<()> {
         let path = root.join(MARKER);
+        if written_before && !path.try_exists().map_err(refused(root))? {
+            return Err(marker::missing(&path.display().to_string()));
+        }
+        make_folder(root).map_err(refused(root))?;
         // Written anew even where the marker stands: the folder must be writable.
         let trial = root.join(format!("{MARKER}.{nonce}.new"));
         let written = File::create_new(&trial)
@@ -281,11 +352,11 @@ impl FolderStaging {
                     folders.push(below);
                 } else if let Some(upload) = below.to_str()
                     && kind.is_file()
-                    && let Some(key) = upload.strip_suffix(STAGED)
+                    && let Some(key) = key_of(upload)
                 {
                     found.push(StagedUpload {
                         root: root.display().to_string(),
-                        key: key.to_owned(),
+                        key,
                         upload: upload.to_owned(),
                     });
                 }
@@ -302,23 +373,31 @@ impl Staging for FolderStaging {
         &self.root
     }
 
-    async fn claim(&self, ownership: &Ownership) -> Result<()> {
+    async fn claim(&self, ownership: &Ownership, written_before: bool) -> Result<()> {
         let (root, ownership) = (self.root.clone(), ownership.clone());
         let nonce = self.randomness.nonce();
-        blocking(move || Self::claim_blocking(Path::new(root.as_ref()), &ownership, &nonce)).await
+        blocking(move || {
+            Self::claim_blocking(Path::new(root.as_ref()), &ownership, &nonce, written_before)
+        })
+        .await
     }
 
     async fn create(&self, key: &str, _identity: &FileIdentity) -> Result<Box<dyn Upload>> {
         let upload = FolderUpload {
             root: self.root.clone(),
-            upload: format!("{key}{STAGED}"),
+            syncs: self.syncs.clone(),
+            upload: upload_of(key),
             length: 0,
             finished: false,
         };
-        let path = upload.path();
+        self.syncs.begin(&upload.upload);
+        let (path, root) = (upload.path(), self.root.clone());
         blocking(move || {
             let created = match File::create_new(&path) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                    if !Path::new(root.as_ref()).exists() {
+                        return Err(gone(&root));
+                    }
                     let folder = path.parent().unwrap_or(&path);
                     std::fs::create_dir_all(folder).map_err(failed("make the folder", folder))?;
                     File::create_new(&path)
@@ -332,8 +411,24 @@ impl Staging for FolderStaging {
     }
 
     async fn settle(&self, files: &[StagedFile]) -> Result<()> {
-        let files = files.to_vec();
-        blocking(move || Self::settle_blocking(&files)).await
+        let (files, syncs) = (files.to_vec(), self.syncs.clone());
+        blocking(move || {
+            let settled = Self::settle_blocking(&files);
+            if settled.is_err() {
+                syncs.failed.fetch_add(1, Ordering::Release);
+            }
+            let intact = syncs.none_failed_since(&files);
+            files.iter().for_each(|file| syncs.forget(&file.upload));
+            settled?;
+            match (intact, files.first()) {
+                (false, Some(file)) => Err(Error::retryable(format!(
+                    "the file system of {} lost writes while these files were written",
+                    file.root
+                ))),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     async fn complete_all(&self, files: &[StagedFile]) -> Result<Vec<Completion>> {
@@ -344,10 +439,12 @@ impl Staging for FolderStaging {
     async fn head(&self, file: &StagedFile) -> Result<Option<Visible>> {
         let (path, read_nonce) = (Path::new(&file.root).join(&file.key), self.read_nonce);
         blocking(move || match std::fs::metadata(&path) {
-            // What cannot be read as one of ours is foreign.
-            Ok(found) => {
-                Ok(Some(Visible { nonce: read_nonce(&path).ok().flatten(), bytes: found.len() }))
-            }
+            Ok(found) => match read_nonce(&path) {
+                Ok(nonce) => Ok(Some(Visible { nonce, bytes: found.len() })),
+                Err(error) if error.is_retryable() => Err(error),
+                // What cannot be read as one of ours is foreign.
+                Err(_) => Ok(Some(Visible { nonce: None, bytes: found.len() })),
+            },
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(failed("look at", &path)(cause)),
         })

@@ -117,12 +117,17 @@ async fn the_marker_is_made_once_and_then_compared() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("deep/table");
     let staging = staging(&root);
-    staging.claim(&ownership()).await.unwrap();
-    staging.claim(&ownership()).await.unwrap();
+    staging.claim(&ownership(), false).await.unwrap();
+    staging.claim(&ownership(), false).await.unwrap();
     let other = Ownership { store: "another".into(), ..ownership() };
-    let error = staging.claim(&other).await.unwrap_err();
+    let error = staging.claim(&other, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Halted);
     assert!(error.to_string().contains("deep/table/_acequia.json"), "{error}");
+    std::fs::rename(&root, folder.path().join("elsewhere")).unwrap();
+    let error = staging.claim(&ownership(), true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Halted, "what was written before is missed: {error}");
+    assert!(!root.exists(), "and nothing stands in its place");
+    std::fs::rename(folder.path().join("elsewhere"), &root).unwrap();
     let names: Vec<_> = std::fs::read_dir(&root).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, [MARKER]);
 }
@@ -133,14 +138,14 @@ async fn a_root_that_cannot_be_a_folder_is_a_mistake_in_the_configuration() {
     let root = folder.path().join("file");
     std::fs::write(&root, "").unwrap();
     for root in [root.clone(), root.join("below")] {
-        let error = staging(&root).claim(&ownership()).await.unwrap_err();
+        let error = staging(&root).claim(&ownership(), false).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     }
     if rustix::process::geteuid().is_root() {
         return; // Root may write everywhere: the binary's tests drop root first.
     }
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
-    let error = staging(&folder.path().join("table")).claim(&ownership()).await.unwrap_err();
+    let error = staging(&folder.path().join("table")).claim(&ownership(), false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
 }
 

@@ -127,8 +127,13 @@ pub fn read_nonce(path: &Path) -> Result<Option<String>> {
         file.take(length.into()).read_to_end(&mut payload)?;
         Ok(Some(payload))
     };
-    let payload =
-        read().or_error(ErrorKind::Retryable, || format!("cannot read {}", path.display()))?;
+    let payload = match read() {
+        // Shorter than any of ours.
+        Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => None,
+        read => {
+            read.or_error(ErrorKind::Retryable, || format!("cannot read {}", path.display()))?
+        }
+    };
     Ok(payload
         .and_then(|payload| serde_json::from_slice::<Identity>(&payload).ok())
         .map(|identity| identity.nonce))

@@ -38,6 +38,15 @@ pub fn encode(ownership: &Ownership) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The error for a marker that was there and is not any more.
+pub fn missing(place: &str) -> Error {
+    Error::halted(format!(
+        "{place} is gone, although this pipeline has written there before: the folder was removed, \
+         or the url is another one; bring it back, or begin with an empty checkpoint folder too, \
+         since what was read once is not written again"
+    ))
+}
+
 /// Compare the marker found at `place` with what this process is; a difference halts.
 pub fn check(place: &str, found: &[u8], expected: &Ownership) -> Result<()> {
     #[derive(Deserialize)]

@@ -113,8 +113,9 @@ pub trait Staging: Send + Sync {
     fn root(&self) -> &str;
 
     /// Make sure that the root can be written and belongs to `ownership`: its marker is created
-    /// where there is none, and compared otherwise. A difference halts.
-    async fn claim(&self, ownership: &Ownership) -> Result<()>;
+    /// where there is none, and compared otherwise. A difference halts; so does a missing marker
+    /// where `written_before` says that there was one.
+    async fn claim(&self, ownership: &Ownership, written_before: bool) -> Result<()>;
 
     /// Begin a file whose final name below the root is `key`.
     async fn create(&self, key: &str, identity: &FileIdentity) -> Result<Box<dyn Upload>>;

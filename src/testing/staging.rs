@@ -157,7 +157,7 @@ impl Staging for MemoryStaging {
         &self.root
     }
 
-    async fn claim(&self, ownership: &Ownership) -> Result<()> {
+    async fn claim(&self, ownership: &Ownership, _written_before: bool) -> Result<()> {
         self.faults.point("claim:before").await?;
         let found = self.files().ownership.get_or_insert_with(|| ownership.clone()).clone();
         marker::check(&self.root, &marker::encode(&found)?, ownership)?;

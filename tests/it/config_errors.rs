@@ -630,6 +630,11 @@ fn examples() {
       24 |       lake: [{ rol: user }]
          |                ^^^
     "#);
+    assert_snapshot!(broken(&[("- insert: { user_id", "- snapshot: { user_id")]), @r#"
+    pipeline.yaml:22:9: tests[0].input[0].snapshot: the source never gives `snapshot`; insert, update, delete or expire
+      22 |       - snapshot: { user_id: ana, timestamp: "2024-01-15T10:30:00Z", role: user }
+         |         ^^^^^^^^
+    "#);
     assert_snapshot!(broken(&[("user_id: ana, ", "")]), @r#"
     pipeline.yaml:22:9: tests[0].input[0].insert: the key attribute `user_id` is missing; an item has its whole key: user_id, timestamp
       22 |       - insert: { timestamp: "2024-01-15T10:30:00Z", role: user }

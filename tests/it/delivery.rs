@@ -1,18 +1,20 @@
 //! Kill the real binary at every step, restart it, and look for each event exactly once.
 //!
-//! Each round runs in a folder of its own. Half of them kill at a random moment; half draw a step
-//! of the protocol and kill when its log line appears. Some freeze the process instead, let a
-//! second one take over, and thaw the first. Then the run is repeated until it finishes, and a
-//! checker reads the lake.
+//! Each round runs in a folder of its own and cuts one to three lives short. Half of the kills come
+//! at a random moment; half draw a step of the protocol and come when its log line appears. Some
+//! freeze the process instead, let a second one take over, and thaw the first. Then the run is
+//! repeated until it finishes, and a checker reads the lake.
 //!
 //! More rounds: `ACEQUIA_KILL_ROUNDS=200 cargo test --test it delivery -- --nocapture`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use acequia::runtime::protocol::Step;
@@ -21,9 +23,10 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee};
 use rustix::process::{Pid, Signal, kill_process};
 
-const EVENTS_PER_FILE: usize = 1_500;
+const EVENTS_PER_FILE: usize = 2_000;
 const FILES: usize = 2;
 /// A refused record now and then, so that dead letters are committed too.
 const POISON_EVERY: usize = 97;
@@ -69,18 +72,47 @@ impl Round {
         Self { folder }
     }
 
-    fn start(&self, take_over: bool) -> Watched {
+    fn command(&self, take_over: bool) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
         command
             .args(["run", "--log", "info", "--log-format", "json"])
             .arg(self.folder.path().join("pipeline.yaml"))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+            .stdout(Stdio::null());
         if take_over {
             command.arg("--take-over");
         }
-        Watched::new(command.spawn().unwrap())
+        command
+    }
+
+    /// A process that gets `signal` at `moment`, if that is a step.
+    fn start(&self, take_over: bool, moment: Moment, signal: Signal) -> Watched {
+        let aim = match moment {
+            Moment::At { step, count } => Some((step, count, signal)),
+            Moment::After(_) => None,
+        };
+        Watched::start(self.command(take_over), aim)
+    }
+
+    fn start_undisturbed(&self, take_over: bool) -> Watched {
+        Watched::start(self.command(take_over), None)
+    }
+
+    /// Every event is there once.
+    fn check(self) {
+        let (found, expected) = (self.positions(), self.expected());
+        for (name, expected) in &expected {
+            let found = found.get(name).cloned().unwrap_or_default();
+            if found != *expected {
+                let folder = self.folder.keep();
+                panic!(
+                    "{name} holds {} events, expected {}; kept in {}",
+                    found.len(),
+                    expected.len(),
+                    folder.display()
+                );
+            }
+        }
     }
 
     /// What the lake and the dead letters hold of each file: positions, sorted.
@@ -150,78 +182,123 @@ fn files_below(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     found
 }
 
+/// When a process is interrupted.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// After this long, wherever it is.
+    After(Duration),
+    /// When it announces this step for the `count`th time.
+    At { step: Step, count: u32 },
+}
+
 /// A running process and the steps that it announces.
+///
+/// Where a step is aimed at, the log goes through a pipe that holds one line (`O_DIRECT`, one page)
+/// and lines are looked at before they are taken out: when the wanted one is there, the process
+/// cannot announce anything further until it is interrupted.
 struct Watched {
     child: Child,
-    steps: Receiver<Step>,
+    log: Arc<Mutex<Log>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+    interrupted: Receiver<()>,
+}
+
+/// What a process has said so far.
+#[derive(Debug, Default)]
+struct Log {
+    text: String,
     last: Option<Step>,
-    log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Watched {
-    fn new(mut child: Child) -> Self {
-        let lines = BufReader::new(child.stderr.take().unwrap());
-        let (sender, steps) = channel();
-        let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let kept = log.clone();
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                if let Some(step) = step_of(&line) {
-                    let _ = sender.send(step);
-                }
-                let mut kept = kept.lock().unwrap();
-                kept.push_str(&line);
-                kept.push('\n');
+    /// Start `command`; at the moment `aim` it gets `signal`.
+    fn start(mut command: Command, aim: Option<(Step, u32, Signal)>) -> Self {
+        let flags = if aim.is_some() { PipeFlags::DIRECT } else { PipeFlags::empty() };
+        let (lines, stderr) = pipe_with(flags | PipeFlags::CLOEXEC).unwrap();
+        if aim.is_some() {
+            fcntl_setpipe_size(&lines, ONE_PAGE).unwrap();
+        }
+        let child = command.stderr(stderr).spawn().unwrap();
+        // The command keeps its end of the pipe open.
+        drop(command);
+        let log = Arc::new(Mutex::new(Log::default()));
+        let (sender, interrupted) = channel();
+        let (kept, pid) = (log.clone(), Pid::from_child(&child));
+        let reader = std::thread::spawn(move || match aim {
+            Some((step, count, signal)) => {
+                let interrupt = || {
+                    let _ = kill_process(pid, signal);
+                    let _ = sender.send(());
+                };
+                read_slowly(lines, &kept, (step, count), interrupt);
+            }
+            None => {
+                let lines = BufReader::new(std::fs::File::from(lines)).lines();
+                lines.map_while(Result::ok).for_each(|line| take_line(&kept, &line));
             }
         });
-        Self { child, steps, last: None, log }
+        Self { child, log, reader: Some(reader), interrupted }
     }
 
     fn signal(&self, signal: Signal) {
-        let pid = Pid::from_child(&self.child);
         // It may have ended by itself.
-        let _ = kill_process(pid, signal);
+        let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
-    /// Wait until `wanted` is announced for the `count`th time, or `limit` has passed, or the
-    /// process has ended.
-    fn until(&mut self, wanted: Option<(Step, u32)>, limit: Duration) {
-        let end = Instant::now() + limit;
-        let mut left = wanted.map_or(u32::MAX, |(_, count)| count);
-        loop {
-            match self.steps.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(step) => {
-                    self.last = Some(step);
-                    if wanted.is_some_and(|(wanted, _)| wanted == step) {
-                        left -= 1;
-                        if left == 0 {
-                            return;
-                        }
-                    }
-                }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+    fn last(&self) -> Option<Step> {
+        self.log.lock().unwrap().last
+    }
+
+    fn text(&self) -> String {
+        self.log.lock().unwrap().text.clone()
+    }
+
+    /// Interrupt it at `moment`, or find that it has ended before.
+    fn interrupt(&mut self, moment: Moment, signal: Signal) {
+        let end = Instant::now() + Duration::from_secs(30);
+        let limit = match moment {
+            Moment::After(time) => Instant::now() + time,
+            Moment::At { .. } => end,
+        };
+        while Instant::now() < limit {
+            if self.interrupted.recv_timeout(Duration::from_millis(2)).is_ok()
+                || self.child.try_wait().unwrap().is_some()
+            {
+                return;
             }
         }
+        assert!(limit < end, "neither ends nor reaches {moment:?}:\n{}", self.text());
+        self.signal(signal);
     }
 
+    /// Wait for its end, and for everything that it said.
     fn end(&mut self, limit: Duration) -> ExitStatus {
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                while let Ok(step) = self.steps.recv_timeout(Duration::from_millis(500)) {
-                    self.last = Some(step);
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
                 }
                 return status;
             }
-            assert!(Instant::now() < end, "does not end:\n{}", self.log.lock().unwrap());
-            std::thread::park_timeout(Duration::from_millis(5));
+            assert!(Instant::now() < end, "does not end:\n{}", self.text());
+            std::thread::park_timeout(Duration::from_millis(2));
         }
     }
 
-    fn kill(mut self) -> Option<Step> {
-        self.signal(Signal::KILL);
-        self.end(Duration::from_secs(10));
-        self.last
+    /// The end of a run that takes over from `frozen`. One that was frozen in the middle of a swap
+    /// holds that record's lock: the newer run says that it waits, and the older one is thawed.
+    fn end_while_frozen(&mut self, frozen: &Self, limit: Duration) -> ExitStatus {
+        let end = Instant::now() + limit;
+        while self.child.try_wait().unwrap().is_none() {
+            if self.text().contains("waiting for a checkpoint lock") {
+                frozen.signal(Signal::CONT);
+                break;
+            }
+            assert!(Instant::now() < end, "does not end:\n{}", self.text());
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        self.end(limit)
     }
 }
 
@@ -232,69 +309,117 @@ impl Drop for Watched {
     }
 }
 
+/// A signal has arrived by then.
+const SIGNAL_TAKES: Duration = Duration::from_millis(10);
+
+/// The least that a pipe can hold.
+const ONE_PAGE: usize = 4096;
+
+/// Take lines out one by one, each only after it was looked at.
+fn read_slowly(lines: OwnedFd, log: &Mutex<Log>, (step, count): (Step, u32), interrupt: impl Fn()) {
+    let (copies, copy) = pipe_with(PipeFlags::DIRECT | PipeFlags::CLOEXEC).unwrap();
+    let mut buffer = vec![0; ONE_PAGE];
+    let mut left = count;
+    // Nothing to duplicate: every writer is gone.
+    while tee(&lines, &copy, ONE_PAGE, SpliceFlags::empty()).unwrap() > 0 {
+        let length = rustix::io::read(&copies, &mut buffer).unwrap();
+        let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        take_line(log, line.trim_end());
+        if left > 0 && step_of(&line) == Some(step) {
+            left -= 1;
+            if left == 0 {
+                interrupt();
+                // Room in the pipe would let it say one thing more before the signal is seen.
+                std::thread::park_timeout(SIGNAL_TAKES);
+            }
+        }
+        rustix::io::read(&lines, &mut buffer).unwrap();
+    }
+}
+
+fn take_line(log: &Mutex<Log>, line: &str) {
+    let mut log = log.lock().unwrap();
+    log.last = step_of(line).or(log.last);
+    log.text.push_str(line);
+    log.text.push('\n');
+}
+
 fn step_of(line: &str) -> Option<Step> {
     let record: serde_json::Value = serde_json::from_str(line).ok()?;
     if record["target"] != "acequia::protocol" {
         return None;
     }
-    let word = record["fields"]["step"].as_str().or_else(|| record["step"].as_str())?;
+    let word = record["step"].as_str()?;
     Step::ALL.into_iter().find(|step| step.as_str() == word)
 }
 
-/// How a round interrupts.
-enum Interruption {
-    Kill,
-    /// Freeze, let another run take over and finish, thaw.
-    TakeOver,
+/// The steps that a process can be killed at: of an archive nothing is ever handed back, but on a
+/// drain.
+const STEPS: [Step; 8] = [
+    Step::Fence,
+    Step::Recover,
+    Step::Run,
+    Step::Flush,
+    Step::Prepare,
+    Step::Publish,
+    Step::Finalise,
+    Step::Advise,
+];
+
+/// Steps that were interrupted, and how often.
+type Reached = BTreeMap<&'static str, u32>;
+
+fn note(reached: &mut Reached, step: Option<Step>) {
+    *reached.entry(step.map_or("before any", Step::as_str)).or_default() += 1;
 }
 
-fn play(random: &mut StdRng) -> Option<Step> {
-    let round = Round::new();
-    let aim = random.random_bool(0.5).then(|| {
-        // Recover says nothing in a first run, so a later life is aimed at for it.
-        let step = Step::ALL[random.random_range(0..8)];
-        let most = if matches!(step, Step::Fence | Step::Recover) { 2 } else { 12 };
-        (step, random.random_range(1..=most))
-    });
-    let moment = Duration::from_millis(random.random_range(5..900));
-    let limit = if aim.is_some() { Duration::from_secs(20) } else { moment };
-    let interruption =
-        if random.random_bool(0.25) { Interruption::TakeOver } else { Interruption::Kill };
-    let mut first = round.start(false);
-    first.until(aim, limit);
-    let reached = match interruption {
-        Interruption::Kill => first.kill(),
-        Interruption::TakeOver => {
-            first.signal(Signal::STOP);
-            first.until(None, Duration::from_millis(50));
-            let reached = first.last;
-            let mut second = round.start(true);
-            let status = second.end(Duration::from_secs(60));
-            assert!(status.success(), "the second run: {status}\n{}", second.log.lock().unwrap());
-            first.signal(Signal::CONT);
-            let status = first.end(Duration::from_secs(60));
-            let log = first.log.lock().unwrap();
-            assert!(matches!(status.code(), Some(0 | 3)), "the thawed run: {status}\n{log}");
-            reached
+fn draw_moment(random: &mut StdRng) -> Moment {
+    match random.random_bool(0.5) {
+        true => {
+            let step = STEPS[random.random_range(0..STEPS.len())];
+            let most = if matches!(step, Step::Fence | Step::Recover) { 4 } else { 12 };
+            Moment::At { step, count: random.random_range(1..=most) }
         }
-    };
-    let mut last = round.start(false);
-    let status = last.end(Duration::from_secs(120));
-    assert!(status.success(), "the last run: {status}\n{}", last.log.lock().unwrap());
-    let (found, expected) = (round.positions(), round.expected());
-    for (name, expected) in &expected {
-        let found = found.get(name).cloned().unwrap_or_default();
-        if found != *expected {
-            let folder = round.folder.keep();
-            panic!(
-                "after {reached:?}: {name} holds {} events, expected {}; kept in {}",
-                found.len(),
-                expected.len(),
-                folder.display()
-            );
+        false => Moment::After(Duration::from_millis(random.random_range(5..200))),
+    }
+}
+
+/// One to three lives that are cut short, then one that may finish.
+fn play(random: &mut StdRng, reached: &mut Reached) {
+    let round = Round::new();
+    for _ in 0..random.random_range(1..=3) {
+        let moment = draw_moment(random);
+        if random.random_bool(0.25) {
+            freeze_and_take_over(&round, moment, reached);
+        } else {
+            let mut life = round.start(false, moment, Signal::KILL);
+            life.interrupt(moment, Signal::KILL);
+            let status = life.end(Duration::from_secs(30));
+            if !status.success() {
+                note(reached, life.last());
+            }
         }
     }
-    reached
+    let mut last = round.start_undisturbed(false);
+    let status = last.end(Duration::from_secs(120));
+    assert!(status.success(), "the last run: {status}\n{}", last.text());
+    round.check();
+}
+
+/// Freeze a process, let a second one take over and finish, thaw the first: it must find that it
+/// has lost, or have nothing left to do.
+fn freeze_and_take_over(round: &Round, moment: Moment, reached: &mut Reached) {
+    let mut first = round.start(false, moment, Signal::STOP);
+    first.interrupt(moment, Signal::STOP);
+    if first.child.try_wait().unwrap().is_none() {
+        note(reached, first.last());
+    }
+    let mut second = round.start_undisturbed(true);
+    let status = second.end_while_frozen(&first, Duration::from_secs(60));
+    assert!(status.success(), "the second run: {status}\n{}", second.text());
+    first.signal(Signal::CONT);
+    let status = first.end(Duration::from_secs(60));
+    assert!(matches!(status.code(), Some(0 | 3)), "the thawed run: {status}\n{}", first.text());
 }
 
 #[test]
@@ -303,19 +428,18 @@ fn every_event_is_there_once_after_any_kill() {
     let rounds = std::env::var("ACEQUIA_KILL_ROUNDS");
     let rounds: u32 = rounds.ok().and_then(|text| text.parse().ok()).unwrap_or(30);
     let mut random = StdRng::seed_from_u64(20_240_115);
-    let mut reached: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut reached = Reached::new();
     for _ in 0..rounds {
-        let step = play(&mut random);
-        *reached.entry(step.map_or("before any", Step::as_str)).or_default() += 1;
+        play(&mut random, &mut reached);
     }
-    println!("last step reached, rounds:");
+    println!("interrupted after the announcement of, in {rounds} rounds:");
     for (step, count) in &reached {
         println!("{step:12} {count:4}");
     }
-    if rounds >= 200 {
-        for step in &Step::ALL[..8] {
-            let count = reached.get(step.as_str()).copied().unwrap_or(0);
-            assert!(count >= 5, "{step} was interrupted {count} times only");
-        }
+    // One round in the usual thirty would be chance; from 100 on every step must have been met.
+    let least = if rounds >= 100 { 5 } else { u32::from(rounds >= 30) };
+    for step in STEPS {
+        let count = reached.get(step.as_str()).copied().unwrap_or(0);
+        assert!(count >= least, "{step} was interrupted {count} times only");
     }
 }

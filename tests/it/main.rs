@@ -8,5 +8,6 @@ mod delivery;
 mod faults;
 mod golden;
 mod lake;
+mod program;
 mod reference;
 mod tidy;

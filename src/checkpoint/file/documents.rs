@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as IoKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 
 use super::names;
 use crate::component::{Expected, Key, Revision, Stored, SwapAnswer};
+use crate::disk::sync_folder;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::PartitionId;
 
@@ -22,7 +22,7 @@ pub(super) struct Swap {
     pub(super) body: Bytes,
     pub(super) store: PathBuf,
     pub(super) identity: String,
-    pub(super) unsynced: Arc<AtomicBool>,
+    pub(super) unsynced: super::Unsynced,
 }
 
 impl Swap {
@@ -45,7 +45,8 @@ impl Swap {
         }
         let unclear = |failed: WriteFailed| {
             if failed.renamed {
-                self.unsynced.store(true, Ordering::Release);
+                let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+                unsynced.insert(self.folder.clone());
             }
             Error::retryable(format!(
                 "cannot write the {} into {}",
@@ -86,10 +87,6 @@ pub(super) fn write(folder: &Path, name: &str, body: &[u8]) -> Result<(), WriteF
         return Err(WriteFailed { renamed: false, cause });
     }
     sync_folder(folder).map_err(|cause| WriteFailed { renamed: true, cause })
-}
-
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// The document `name` of `folder`, which is that of `key`.

@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -14,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 /// Who waits longer than this says so.
 const PATIENCE: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+/// How often a run that took over looks whether the older one has ended.
+const TAKE_OVER_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Run `work`, which blocks on files, away from the asynchronous threads.
@@ -87,25 +91,30 @@ fn holder(path: &Path) -> Option<String> {
 /// as the value lives.
 #[derive(Debug)]
 pub struct RunLock {
-    lock: Option<File>,
+    /// The locked file; behind a take-over it comes when the older run has ended.
+    held: Arc<Mutex<Option<File>>>,
+    waiting: Option<AbortHandle>,
 }
 
 impl RunLock {
     /// Take the lock of `folder`, an existing checkpoint folder. Where another run holds it, that
     /// is an [`ErrorKind::Config`] that names its process, unless `take_over`: then this run goes
-    /// on without the lock, fences each record, and the older run ends when it loses one.
+    /// on at once, fences each record, and the older run ends when it loses one; its lock is taken
+    /// as soon as it is free. Called inside the runtime.
     pub fn acquire(folder: &Path, take_over: bool) -> Result<Self> {
         let path = folder.join("run.lock");
         let failed = || format!("cannot lock {}", path.display());
         let mut file = open(&path).or_error(ErrorKind::Config, failed)?;
         if try_lock(&file).or_error(ErrorKind::Config, failed)? {
             sign(&mut file);
-            return Ok(Self { lock: Some(file) });
+            return Ok(Self { held: Arc::new(Mutex::new(Some(file))), waiting: None });
         }
         let other = holder(&path).unwrap_or_else(|| "process id unknown".into());
         if take_over {
             tracing::warn!(folder = %folder.display(), other, "taking over from another run");
-            return Ok(Self { lock: None });
+            let held = Arc::new(Mutex::new(None));
+            let waiting = tokio::spawn(take_when_free(file, held.clone())).abort_handle();
+            return Ok(Self { held: held, waiting: Some(waiting) });
         }
         Err(Error::config(format!(
             "another run ({other}) works on the checkpoint folder {}; stop it, or take its place \
@@ -113,9 +122,27 @@ impl RunLock {
             folder.display()
         )))
     }
+}
 
-    /// False where this run took over from one that still held the lock.
+impl RunLock {
+    /// False where this run took over from one that still holds the lock.
     pub fn is_held(&self) -> bool {
-        self.lock.is_some()
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+}
+
+async fn take_when_free(mut file: File, held: Arc<Mutex<Option<File>>>) {
+    while !matches!(try_lock(&file), Ok(true)) {
+        tokio::time::sleep(TAKE_OVER_PAUSE).await;
+    }
+    sign(&mut file);
+    *held.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.waiting {
+            waiting.abort();
+        }
     }
 }

@@ -22,10 +22,10 @@ mod names;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,6 +36,7 @@ pub use self::lock::RunLock;
 use self::lock::{Lock, blocking};
 use crate::component::checkpoint::FORMAT;
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, Stored, SwapAnswer};
+use crate::disk::{make_folder, sync_folder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::PartitionId;
 
@@ -52,10 +53,13 @@ pub struct FileConfig {
 pub struct FileStore {
     folder: PathBuf,
     identity: String,
-    /// A rename happened and the folder's fsync failed: what a load would show may not survive a
-    /// power failure, so nothing is shown until an fsync succeeds.
-    unsynced: Arc<AtomicBool>,
+    /// Folders in which a rename happened whose fsync failed: what a load would show of them may not
+    /// survive a power failure, so nothing is shown until an fsync succeeds.
+    unsynced: Unsynced,
 }
+
+/// Folders whose last rename may not be durable.
+type Unsynced = Arc<Mutex<HashSet<PathBuf>>>;
 
 /// What `store.json` holds.
 #[derive(Debug, Serialize, Deserialize)]
@@ -109,7 +113,7 @@ impl FileStore {
 
 fn make_folders(folder: &Path) -> Result<()> {
     let records = folder.join("records");
-    fs::create_dir_all(&records).or_error(ErrorKind::Config, || {
+    make_folder(&records).or_error(ErrorKind::Config, || {
         format!("cannot make the checkpoint folder {}", folder.display())
     })?;
     local_disk::require(folder)?;
@@ -177,12 +181,15 @@ impl CheckpointStore for FileStore {
         let (folder, name) = self.place(key);
         let (key, unsynced) = (key.clone(), self.unsynced.clone());
         blocking(move || {
-            if unsynced.load(Ordering::Acquire) {
-                documents::sync_folder(&folder).or_error(ErrorKind::Retryable, || {
+            // Held while it syncs, so that a failure that comes meanwhile is not forgotten.
+            let mut unsynced = unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+            if unsynced.contains(&folder) {
+                sync_folder(&folder).or_error(ErrorKind::Retryable, || {
                     format!("cannot make the last write of {} durable", folder.display())
                 })?;
-                unsynced.store(false, Ordering::Release);
+                unsynced.remove(&folder);
             }
+            drop(unsynced);
             documents::read(&folder, &name, &key)
         })
         .await

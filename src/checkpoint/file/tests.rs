@@ -40,7 +40,9 @@ async fn the_file_store_conforms() {
     let folder = TempDir::new().unwrap();
     let number = std::sync::atomic::AtomicUsize::new(0);
     check_store(|| async {
-        let own = folder.path().join(number.fetch_add(1, Ordering::Relaxed).to_string());
+        let own = folder
+            .path()
+            .join(number.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string());
         let context = context();
         let open = || FileStore::open(own.clone(), &context);
         Handles { first: Arc::new(open().await.unwrap()), second: Arc::new(open().await.unwrap()) }
@@ -156,7 +158,18 @@ async fn a_second_run_is_refused_by_name_unless_it_takes_over() {
     let error = RunLock::acquire(folder.path(), false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains(&format!("pid {}", std::process::id())), "{error}");
-    assert!(!RunLock::acquire(folder.path(), true).unwrap().is_held());
+    let second = RunLock::acquire(folder.path(), true).unwrap();
+    assert!(!second.is_held());
     drop(first);
+    let end = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !second.is_held() {
+        assert!(
+            tokio::time::Instant::now() < end,
+            "it takes the lock when the older run has ended"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    RunLock::acquire(folder.path(), false).unwrap_err();
+    drop(second);
     assert!(RunLock::acquire(folder.path(), false).unwrap().is_held());
 }

@@ -158,6 +158,17 @@ impl Lane {
         self.prepare(record, &[]).await
     }
 
+    /// Raise the token under which this lane goes on, and store the present control number: what an
+    /// epoch that was given up has left behind is then of an older token, and a sweep may take it.
+    pub(super) async fn fence_again(&mut self) -> Going<()> {
+        let mut record = self.record.content.clone();
+        record.token += 1;
+        record.done = record.last_epoch();
+        record.pending = None;
+        record.control = self.control.number;
+        self.prepare(record, &[]).await
+    }
+
     /// The partition was read to its end: let the record say that it is closed and finalised.
     pub(super) async fn close(&mut self) -> Going<LaneEnd> {
         self.store_finalised().await?;
@@ -230,7 +241,7 @@ pub(in crate::runtime) async fn publish(
     Ok(())
 }
 
-async fn discard(parts: &LaneParts, files: &[StagedFile]) {
+pub(super) async fn discard(parts: &LaneParts, files: &[StagedFile]) {
     for (name, files) in by_sink(files) {
         let Some(sink) = parts.sink(name) else { continue };
         if let Err(error) = sink.discard(&files).await {

@@ -3,11 +3,13 @@
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use super::commit::discard;
 use super::settings::SinkLine;
 use super::{CommitPolicy, LaneParts};
 use crate::component::{EpochId, EpochWriter, Flushed, StagedFile};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::filter::rows_for_sink;
+use crate::event::flood::FloodGuard;
 use crate::event::{Batch, DeadLetter, Position};
 use crate::mutants::{Mutant, planted};
 
@@ -26,16 +28,19 @@ pub(super) struct OpenEpoch {
     pub(super) events: u64,
     /// After the flush: rows that the sinks took.
     pub(super) rows: u64,
-    /// Dead letters that the flood guard has counted.
+    /// Counts the dead letters of the lane and of this epoch; the lane takes it over at the commit,
+    /// so that an epoch that is read again counts once.
+    pub(super) flood: FloodGuard,
+    /// Dead letters that the guard has counted.
     pub(super) letters: u64,
-    /// Dead letters that the flood guard has not counted yet.
+    /// Dead letters that it has not counted yet.
     pub(super) letters_uncounted: u64,
     /// After the flush: the files to publish.
     pub(super) files: Vec<StagedFile>,
 }
 
 impl OpenEpoch {
-    pub(super) fn new(id: EpochId) -> Self {
+    pub(super) fn new(id: EpochId, flood: FloodGuard) -> Self {
         let to = id.from.clone();
         Self {
             id,
@@ -46,6 +51,7 @@ impl OpenEpoch {
             bytes: 0,
             events: 0,
             rows: 0,
+            flood,
             letters: 0,
             letters_uncounted: 0,
             files: Vec::new(),
@@ -116,23 +122,34 @@ impl OpenEpoch {
     pub(super) async fn flush(&mut self, parts: &LaneParts) -> Result<()> {
         if planted(Mutant::DeadLettersFlushedFirst) {
             self.flush_dead_letters().await?;
-            for flushed in self.flush_sinks().await {
-                self.files.extend(flushed?.staged);
-            }
+            self.flush_sinks().await?;
             return Ok(());
         }
-        for flushed in self.flush_sinks().await {
-            let flushed = flushed?;
-            self.rows += flushed.rows;
-            self.files.extend(flushed.staged);
-            self.keep_letters(parts, flushed.dead_letters).await?;
-        }
+        let letters = self.flush_sinks().await?;
+        self.keep_letters(parts, letters).await?;
         self.flush_dead_letters().await
     }
 
-    async fn flush_sinks(&mut self) -> Vec<Result<Flushed>> {
+    /// Flush every sink, and note what each has staged even where another one fails: the epoch has
+    /// to answer for it. The answer is what the sinks refused.
+    async fn flush_sinks(&mut self) -> Result<Vec<DeadLetter>> {
         let writers = std::mem::take(&mut self.writers);
-        join_all(writers.into_iter().flatten().map(EpochWriter::flush)).await
+        let flushes = writers.into_iter().flatten().map(EpochWriter::flush);
+        let (mut letters, mut failure) = (Vec::new(), None);
+        for flushed in join_all(flushes).await {
+            match flushed {
+                Ok(Flushed { staged, dead_letters, rows }) => {
+                    self.rows += rows;
+                    self.files.extend(staged);
+                    letters.extend(dead_letters);
+                }
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(letters),
+        }
     }
 
     async fn flush_dead_letters(&mut self) -> Result<()> {
@@ -142,10 +159,11 @@ impl OpenEpoch {
         Ok(())
     }
 
-    /// Give the epoch up.
-    pub(super) async fn abandon(self) {
+    /// Give the epoch up. Its Prepare was never sent, so that no record can name its files.
+    pub(super) async fn abandon(self, parts: &LaneParts) {
         let writers = self.writers.into_iter().flatten().chain(self.dead_letters);
         join_all(writers.map(EpochWriter::abandon)).await;
+        discard(parts, &self.files).await;
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct Fed {
 
 /// The reading side of a lane.
 pub(super) struct Feed {
-    batches: mpsc::Receiver<Result<Fed>>,
+    /// `None` says that the partition has ended: silence never does.
+    batches: mpsc::Receiver<Result<Option<Fed>>>,
     control: watch::Sender<u64>,
     task: Option<JoinHandle<()>>,
     parts: LaneParts,
@@ -59,7 +60,8 @@ impl Feed {
 
     /// The next batch; `None` at the end of the partition. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Fed>> {
-        self.batches.recv().await.transpose()
+        let ended = || Err(Error::fatal("the reading side of a lane ended before its partition"));
+        self.batches.recv().await.unwrap_or_else(ended)
     }
 
     /// The batch as control number `number` wants it.
@@ -96,16 +98,19 @@ async fn read_ahead(
     mut reader: Box<dyn PartitionReader>,
     mut stamp: Stamp,
     control: watch::Receiver<u64>,
-    sender: mpsc::Sender<Result<Fed>>,
+    sender: mpsc::Sender<Result<Option<Fed>>>,
 ) {
     let mut decoder = (parts.decoder)();
     loop {
         let raw =
             match crate::runtime::retry::until_read(&parts.documents.context, &mut reader).await {
                 Ok(Some(raw)) => raw,
-                Ok(None) => return,
-                Err(error) => {
+                Ok(None) => {
                     // A closed channel means that the lane has ended and wants nothing more.
+                    let _ = sender.send(Ok(None)).await;
+                    return;
+                }
+                Err(error) => {
                     let _ = sender.send(Err(error)).await;
                     return;
                 }
@@ -118,7 +123,7 @@ async fn read_ahead(
                     stamp.first_ordinal + i64::try_from(batch.events).unwrap_or(i64::MAX);
                 let fed = Fed { raw, stamp: stamp.clone(), control: number, batch };
                 stamp.first_ordinal = next_ordinal;
-                if sender.send(Ok(fed)).await.is_err() {
+                if sender.send(Ok(Some(fed))).await.is_err() {
                     return;
                 }
             }

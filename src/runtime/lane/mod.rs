@@ -27,8 +27,8 @@ use self::feed::Feed;
 use super::protocol::{Step, announce};
 use super::retry::Backoff;
 use super::swap::Held;
-use crate::component::{Control, EpochId, PartitionStart, Record};
-use crate::error::{Error, Result};
+use crate::component::{Control, EpochId, Gap, PartitionStart, Record};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Position;
 use crate::event::flood::FloodGuard;
 use crate::mutants::{Mutant, planted};
@@ -114,6 +114,8 @@ pub struct Lane {
     last_swap: Instant,
     metrics: LaneMetrics,
     flood: FloodGuard,
+    /// Why nothing further can be read, met behind rows that are committed first.
+    damage: Option<Error>,
 }
 
 impl Lane {
@@ -176,7 +178,18 @@ impl Lane {
         let finalised = record.content.pending.is_none();
         let last_swap = Instant::now();
         let flood = FloodGuard::new(parts.settings.dead_letter_limit);
-        Ok(Self { parts, start, record, finalised, control, orders, last_swap, metrics, flood })
+        Ok(Self {
+            parts,
+            start,
+            record,
+            finalised,
+            control,
+            orders,
+            last_swap,
+            metrics,
+            flood,
+            damage: None,
+        })
     }
 
     async fn recover_and_run(&mut self) -> Going<LaneEnd> {
@@ -187,25 +200,27 @@ impl Lane {
         let mut feed = self.open_feed().await?;
         let mut backoff = Backoff::default();
         loop {
-            let mut epoch = OpenEpoch::new(self.epoch_id());
+            let mut epoch = OpenEpoch::new(self.epoch_id(), self.flood.clone());
             let cut = match self.fill(&mut epoch, &mut feed).await {
                 Ok(cut) => cut,
-                Err(Stop::Redo(redo)) => {
-                    epoch.abandon().await;
+                Err(stop) => {
+                    epoch.abandon(&self.parts).await;
                     self.metrics.epoch_closed();
+                    self.damage = None;
+                    let Stop::Redo(redo) = stop else { return Err(stop) };
                     feed.close().await;
                     self.redo(redo, &mut backoff).await?;
                     feed = self.open_feed().await?;
                     continue;
                 }
-                Err(stop) => {
-                    epoch.abandon().await;
-                    return Err(stop);
-                }
             };
             backoff = Backoff::default();
+            self.flood = epoch.flood.clone();
             self.commit(epoch, cut).await?;
             self.metrics.epoch_closed();
+            if let Some(damage) = self.damage.take() {
+                return Err(Stop::Failed(damage));
+            }
             match cut {
                 Cut::End => return self.close().await,
                 Cut::Drain => {
@@ -230,7 +245,7 @@ impl Lane {
         match redo {
             Redo::ControlChanged => {
                 self.control = self.parts.load_control().await?;
-                self.store_control().await
+                self.fence_again().await
             }
             Redo::Sink(error) => {
                 if backoff.is_worth_a_line() {
@@ -247,11 +262,8 @@ impl Lane {
                 if current.is_none_or(|current| current.revision != self.record.revision) {
                     return Err(Stop::Lost);
                 }
-                if self.control_changed().await? {
-                    self.control = self.parts.load_control().await?;
-                    self.store_control().await?;
-                }
-                Ok(())
+                self.control = self.parts.load_control().await?;
+                self.fence_again().await
             }
         }
     }
@@ -284,16 +296,19 @@ impl Lane {
                     if self.control_changed().await? {
                         return Ok(Cut::Control);
                     }
-                    if epoch.is_empty() {
-                        // An idle lane would keep maintenance waiting for its number.
-                        self.store_control().await?;
-                    }
+                    // Maintenance waits for the number, whether this lane is idle or fills its
+                    // epoch slowly: all that was processed under an older one is visible by now.
+                    self.store_control().await?;
                     control_due = Instant::now() + CONTROL_INTERVAL;
                 }
                 () = sleep_until(age_due) => return Ok(Cut::Due),
                 () = sleep_until(finalise_due) => self.store_finalised().await?,
                 fed = feed.next() => {
-                    let Some(fed) = fed? else { return Ok(Cut::End) };
+                    let fed = match fed {
+                        Ok(Some(fed)) => fed,
+                        Ok(None) => return Ok(Cut::End),
+                        Err(error) => return self.damaged(error, epoch),
+                    };
                     let batch = feed.under_control(fed, self.control.number).await?;
                     let events = batch.events;
                     let parts = self.parts.clone();
@@ -306,11 +321,33 @@ impl Lane {
         }
     }
 
+    /// The source has nothing more that can be read. What came before is committed first; then the
+    /// lane halts, or gives the rest up where an operator has decided so.
+    fn damaged(&mut self, error: Error, epoch: &OpenEpoch) -> Going<Cut> {
+        if error.kind() != ErrorKind::Halted {
+            return Err(Stop::Failed(error));
+        }
+        if self.parts.settings.skip_damaged {
+            warn!(partition = %self.start.partition, %error, "the rest of the partition is given up");
+            let (from, to) = (epoch.to.clone(), epoch.to.clone());
+            let gap = Gap { from, to, reason: error.to_string() };
+            if self.record.content.gaps.last() != Some(&gap) {
+                self.record.content.gaps.push(gap);
+            }
+            return Ok(Cut::End);
+        }
+        if epoch.is_empty() {
+            return Err(Stop::Failed(error));
+        }
+        self.damage = Some(error);
+        Ok(Cut::Due)
+    }
+
     /// Stop before Prepare where too many records are refused.
-    fn guard(&mut self, events: u64, epoch: &mut OpenEpoch) -> Going<()> {
+    fn guard(&self, events: u64, epoch: &mut OpenEpoch) -> Going<()> {
         let letters = std::mem::take(&mut epoch.letters_uncounted);
         epoch.letters += letters;
-        self.flood.record(events, letters).map_err(|flood| {
+        epoch.flood.record(events, letters).map_err(|flood| {
             Stop::Failed(Error::halted(format!(
                 "{} of the last {} records of {} are dead letters, the limit is {}: nothing of this epoch was committed; look at the reasons (`acequia preview`), then mend the contract or raise `dead_letters.limit`",
                 flood.letters, flood.records, self.start.partition, flood.limit

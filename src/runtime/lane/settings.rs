@@ -35,6 +35,10 @@ pub struct LaneSettings {
     pub config_hash: String,
     /// When epochs are cut.
     pub commit: CommitPolicy,
+    /// Hash of the contract that the lanes decode with.
+    pub contract: String,
+    /// Give up what cannot be read of a damaged partition, by an operator's decision.
+    pub skip_damaged: bool,
     /// The most dead letters among the last 100,000 records of a lane.
     pub dead_letter_limit: u32,
     /// Who this process is.
@@ -76,9 +80,16 @@ impl LaneParts {
     /// The control record; it exists since the process made sure of it at its start.
     pub async fn load_control(&self) -> Result<Control> {
         let held = self.documents.load::<Control>(&Key::Control).await?;
-        held.map(|held| held.content).ok_or_else(|| {
+        let control = held.map(|held| held.content).ok_or_else(|| {
             Error::halted("the control record is gone from the checkpoint store: it was deleted or replaced while the pipeline ran")
-        })
+        })?;
+        // Rows of another contract must never carry the number that speaks of this one.
+        if control.contract != self.settings.contract {
+            return Err(Error::halted(
+                "a newer run of this pipeline works under another contract: start this task again with the new one",
+            ));
+        }
+        Ok(control)
     }
 
     /// The record of `partition`.

@@ -274,7 +274,10 @@ impl Sink for LineSink {
     fn kind(&self) -> SinkKind {
         SinkKind::Staged
     }
-    async fn prepare(&self) -> Result<()> {
+    fn place(&self) -> String {
+        self.name().to_owned()
+    }
+    async fn prepare(&self, _written_before: bool) -> Result<()> {
         Ok(())
     }
     async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
@@ -367,7 +370,10 @@ impl Sink for DocSink {
     fn kind(&self) -> SinkKind {
         SinkKind::Versioned
     }
-    async fn prepare(&self) -> Result<()> {
+    fn place(&self) -> String {
+        self.name().to_owned()
+    }
+    async fn prepare(&self, _written_before: bool) -> Result<()> {
         Ok(())
     }
     async fn begin(&self, _epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {

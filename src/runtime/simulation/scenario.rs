@@ -159,6 +159,8 @@ impl Scenario {
                     min_size: ByteSize(200),
                     max_age: Interval::seconds(6),
                 },
+                contract: "contract".into(),
+                skip_damaged: false,
                 dead_letter_limit: u32::MAX,
                 owner,
             }),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use async_trait::async_trait;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 
 pub use self::config::{Granularity, ParquetConfig, PartitionConfig, TimeRange};
@@ -30,7 +31,7 @@ use crate::component::{
     CheckpointStore, Context, EpochId, EpochWriter, Published, Sink, SinkKind, StagedFile, Swept,
 };
 use crate::contract::model::Contract;
-use crate::error::{ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{Position, SystemColumns};
 use crate::sinks::folder::FolderStaging;
 use crate::sinks::location::local_folder;
@@ -140,8 +141,11 @@ impl Sink for ParquetSink {
     fn kind(&self) -> SinkKind {
         SinkKind::Staged
     }
-    async fn prepare(&self) -> Result<()> {
-        let claimed = self.shared.staging.claim(&self.shared.ownership).await;
+    fn place(&self) -> String {
+        self.shared.staging.root().to_owned()
+    }
+    async fn prepare(&self, written_before: bool) -> Result<()> {
+        let claimed = self.shared.staging.claim(&self.shared.ownership, written_before).await;
         claimed.map_err(|error| error.context(format!("sink {}", self.shared.name)))
     }
     async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
@@ -163,8 +167,14 @@ impl Sink for ParquetSink {
 pub fn read_nonce(path: &Path) -> Result<Option<String>> {
     let failed = || format!("cannot read the footer of {}", path.display());
     let file = File::open(path).or_error(ErrorKind::Retryable, failed)?;
-    let footer =
-        ParquetMetaDataReader::new().parse_and_finish(&file).or_error(ErrorKind::Data, failed)?;
+    let footer = match ParquetMetaDataReader::new().parse_and_finish(&file) {
+        Ok(footer) => footer,
+        // The disk failed, not the file.
+        Err(ParquetError::External(cause)) => {
+            return Err(Error::retryable(failed()).caused_by(cause));
+        }
+        Err(cause) => return Err(Error::data(failed()).caused_by(cause)),
+    };
     let entries = footer.file_metadata().key_value_metadata();
     let nonce = entries.and_then(|entries| entries.iter().find(|entry| entry.key == NONCE));
     Ok(nonce.and_then(|entry| entry.value.clone()))

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::Clock;
-use crate::compute::{ComputePool, Inline};
+use crate::compute::ComputePool;
 use crate::contract::model::{Column, ColumnType, Evolution, TimeForm};
 use crate::error::Error;
 use crate::event::batch::{KEY_COLUMN, RawRows};
@@ -20,7 +20,6 @@ use crate::event::filter::SinkRows;
 use crate::event::system::UTC;
 use crate::event::{Batch, PartitionId, PositionRange, Stage};
 use crate::memory::MemoryBudget;
-use crate::randomness::Generator;
 use crate::testing::staging::{FaultPoint, MemoryStaging};
 
 const DAY: i64 = 86_400_000_000;
@@ -503,7 +502,7 @@ async fn the_folder_shows_files_after_publishing_and_knows_them_again() {
     let schema = contract.schema();
     let sink = ParquetSink::new(settings(&config, &schema, &contract, &scratch), context(1 << 20))
         .unwrap();
-    sink.prepare().await.unwrap();
+    sink.prepare(false).await.unwrap();
     let mut writer = sink.begin(&epoch(1, 1)).await.unwrap();
     for (first, days) in scattered() {
         writer.write(whole(batch(first, &days))).await.unwrap();

@@ -1,6 +1,7 @@
 //! The files that the patterns name, now.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -105,6 +106,7 @@ fn matches(pattern: &str) -> Result<Vec<FoundFile>> {
     let entries = glob::glob_with(pattern, OPTIONS)
         .or_error(ErrorKind::Config, || format!("`{pattern}` is no path pattern"))?;
     let mut files = Vec::new();
+    let mut folders = BTreeSet::from([folder.clone()]);
     for entry in entries {
         let path = entry
             .or_error(ErrorKind::Config, || format!("cannot look for files of `{pattern}`"))?;
@@ -114,9 +116,14 @@ fn matches(pattern: &str) -> Result<Vec<FoundFile>> {
             continue;
         }
         let metadata = fs::metadata(&path).or_error(ErrorKind::Config, failed)?;
+        if metadata.is_dir() {
+            folders.insert(path);
+            continue;
+        }
         if !metadata.is_file() {
             continue;
         }
+        folders.extend(path.parent().map(Path::to_owned));
         let name = below
             .to_str()
             .ok_or_else(|| Error::config(failed()).caused_by("its name is not UTF-8"))?
@@ -130,7 +137,22 @@ fn matches(pattern: &str) -> Result<Vec<FoundFile>> {
         }
         files.push(FoundFile { path, name, size, modified_ns });
     }
+    folders.iter().try_for_each(|folder| readable_names(folder))?;
     Ok(files)
+}
+
+/// The pattern language knows text only and passes over any other name in silence: a file that
+/// nobody reads must not go unnoticed.
+fn readable_names(folder: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let odd = |name: &OsString| name.to_str().is_none();
+    match entries.flatten().map(|entry| entry.file_name()).find(odd) {
+        None => Ok(()),
+        Some(name) => Err(Error::config(format!(
+            "the archive file {} has a name that is not UTF-8: rename it, or keep it elsewhere",
+            folder.join(name).display()
+        ))),
+    }
 }
 
 /// The folders of `pattern` before its first part with a wildcard, and the parts after them.

@@ -13,7 +13,7 @@ use super::ranges::Range;
 use super::rows::RowReader;
 use super::streams::{DecompressedStream, PlainStream};
 use crate::component::{PartitionReader, RawBatch};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::memory::MemoryBudget;
 
 /// What to read, and where from.
@@ -30,6 +30,8 @@ pub(super) struct Reading {
     pub(super) read: Arc<AtomicU64>,
     pub(super) max_record_size: u64,
     pub(super) memory: Arc<MemoryBudget>,
+    /// Says whether a file is still the one that was listed.
+    pub(super) unchanged: Box<dyn Fn(&File) -> Result<()> + Send>,
 }
 
 enum Records {
@@ -44,11 +46,15 @@ struct BlockingReader {
     range: Range,
     weight: u64,
     read: Arc<AtomicU64>,
+    /// The same open file, to look at what it is at the end.
+    file: File,
+    unchanged: Box<dyn Fn(&File) -> Result<()> + Send>,
 }
 
 impl BlockingReader {
     fn new(reading: Reading, cancelled: Arc<AtomicBool>) -> Result<Self> {
         let Reading { file, name, size, encoding, range, from, weight, read, memory, .. } = reading;
+        let same = file.try_clone().or_error(ErrorKind::Fatal, || format!("cannot read {name}"))?;
         let limits = LineLimits::new(reading.max_record_size);
         let records = match encoding {
             Encoding::Plain => {
@@ -65,7 +71,7 @@ impl BlockingReader {
                 Records::Rows(RowReader::new(file, name, from, range.to.unwrap_or(from))?)
             }
         };
-        Ok(Self { records, range, weight, read })
+        Ok(Self { records, range, weight, read, file: same, unchanged: reading.unchanged })
     }
 
     fn next(&mut self) -> Result<Option<RawBatch>> {
@@ -74,6 +80,10 @@ impl BlockingReader {
             Records::Decompressed(lines) => lines.next(),
             Records::Rows(rows) => rows.next(),
         }?;
+        if batch.is_none() {
+            // A file that grew meanwhile has more than its listed bytes, perhaps half a line of it.
+            (self.unchanged)(&self.file)?;
+        }
         let place = batch.as_ref().and_then(|batch| batch.range.to.offset()).unwrap_or(0);
         let place = place.saturating_sub(self.range.from);
         let read = match &self.records {

@@ -278,6 +278,7 @@ impl Source for ArchiveSource {
             .clone()
             .ok_or_else(|| Error::halted(format!("the archive file {} is gone", part.file.path)))?;
         let file = open_listed(path.clone(), part.file.clone()).await?;
+        let listed = part.file.clone();
         Ok(Box::new(ReadAhead::begin(Reading {
             file,
             name: path.to_string_lossy().into(),
@@ -289,6 +290,7 @@ impl Source for ArchiveSource {
             read: part.read.clone(),
             max_record_size: self.max_record_size,
             memory: self.context.memory.clone(),
+            unchanged: Box::new(move |file| is_listed(file, &listed)),
         })))
     }
 
@@ -314,20 +316,26 @@ impl Source for ArchiveSource {
     }
 }
 
+/// A file that is not what was listed halts.
+fn is_listed(file: &File, listed: &ListedFile) -> Result<()> {
+    let failed = || format!("cannot look at the archive file {}", listed.path);
+    let metadata = file.metadata().or_error(ErrorKind::Fatal, failed)?;
+    let (size, modified_ns) = files::stamp(&metadata);
+    match listed.difference(size, modified_ns) {
+        None => Ok(()),
+        Some(difference) => Err(manifest::changed(&[format!(
+            "`{}` (number {}) {difference}",
+            listed.path, listed.number
+        )])),
+    }
+}
+
 /// Open a file and see that it is still the one that was listed.
 async fn open_listed(path: PathBuf, listed: Arc<ListedFile>) -> Result<File> {
     let open = move || {
         let failed = || format!("cannot open the archive file {}", path.display());
         let file = File::open(&path).or_error(ErrorKind::Halted, failed)?;
-        let metadata = file.metadata().or_error(ErrorKind::Fatal, failed)?;
-        let (size, modified_ns) = files::stamp(&metadata);
-        match listed.difference(size, modified_ns) {
-            None => Ok(file),
-            Some(difference) => Err(manifest::changed(&[format!(
-                "`{}` (number {}) {difference}",
-                listed.path, listed.number
-            )])),
-        }
+        is_listed(&file, &listed).map(|()| file)
     };
     tokio::task::spawn_blocking(open)
         .await

@@ -133,7 +133,7 @@ impl DecompressedStream {
         }
         Error::halted(format!(
             "the archive file {name} is cut off or damaged at byte {position} of its decompressed \
-             content; everything before is delivered; restore the file, or remove it to give up \
+             content; every whole record before is committed; `acequia run --skip-damaged` gives up \
              the rest"
         ))
         .caused_by(cause)

@@ -1,0 +1,103 @@
+//! The program under measurement: a pipeline of one lake, as the configuration's defaults have it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use acequia::sources::archive::sample::RowForm;
+use acequia::{Error, ErrorKind, Result, ResultExt};
+use serde::Deserialize;
+
+use crate::folders;
+use crate::inputs::Input;
+use crate::measurement::Measurement;
+use crate::report::grouped;
+use crate::watch;
+
+/// The folder below the one of a run that holds the table.
+const LAKE: &str = "lake";
+
+/// How an input is read where the defaults do not decide.
+pub(crate) struct Spread {
+    /// Lanes that are open at once; the input is split into as many ranges.
+    pub(crate) lanes: u64,
+}
+
+/// What `acequia run --json` prints, as far as it is looked at.
+#[derive(Debug, Deserialize)]
+struct Figures {
+    rows: u64,
+    dead_letters: u64,
+    epochs: u64,
+    seconds: f64,
+}
+
+/// Take `input` through a pipeline whose table, checkpoint and dead letters lie in `folder`, which
+/// is emptied before. Fails where a row is missing or refused.
+pub(crate) fn run(folder: &Path, input: &Input, spread: Option<&Spread>) -> Result<Measurement> {
+    folders::empty(folder)?;
+    let file = folder.join("pipeline.yaml");
+    fs::write(&file, pipeline(input, spread))
+        .or_error(ErrorKind::Fatal, || format!("cannot write {}", file.display()))?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
+    command.arg("run").arg(&file).args(["--json", "--log", "error"]);
+    let finished = watch::run(&mut command, "acequia")?;
+    let figures: Figures = serde_json::from_slice(&finished.stdout)
+        .or_error(ErrorKind::Fatal, || "cannot read what acequia printed".to_owned())?;
+    if figures.rows != input.sample.rows || figures.dead_letters != 0 {
+        return Err(Error::fatal(format!(
+            "acequia wrote {} rows and {} dead letters of {} rows",
+            grouped(figures.rows),
+            grouped(figures.dead_letters),
+            grouped(input.sample.rows)
+        )));
+    }
+    let (files, file_bytes) = folders::parquet_files(&lake(folder))?;
+    Ok(Measurement {
+        process_seconds: finished.seconds,
+        own_seconds: figures.seconds,
+        // Nothing is left out that a user waits for.
+        counted_seconds: finished.seconds,
+        memory: finished.memory,
+        files,
+        file_bytes,
+        commits: Some(figures.epochs),
+    })
+}
+
+/// The table of a run in `folder`.
+pub(crate) fn lake(folder: &Path) -> PathBuf {
+    folder.join(LAKE)
+}
+
+/// The contract of every row.
+pub(crate) fn contract() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/conversations.yaml")
+}
+
+fn pipeline(input: &Input, spread: Option<&Spread>) -> String {
+    let format = match input.sample.form {
+        RowForm::Plain => "plain",
+        RowForm::Dynamodb => "dynamodb",
+    };
+    let (lanes, commit) = match spread {
+        None => (String::new(), ""),
+        Some(Spread { lanes }) => (
+            format!(", lanes: {lanes}, range_size: {}B", input.bytes.div_ceil(*lanes)),
+            // Nothing is cut before the end: what waits, waits as long as it can.
+            "commit: { size: 4GiB, every: 1h, max_age: 1h }\n",
+        ),
+    };
+    let path = glob::Pattern::escape(&input.path.to_string_lossy());
+    let contract = contract();
+    // A path in Rust's quotes is one in YAML's double quotes.
+    format!(
+        "name: bench\n\
+         contract: {contract:?}\n\
+         source: {{ archive: {{ path: {path:?}, format: {format}{lanes} }} }}\n\
+         sinks: {{ lake: {{ parquet: {{ url: {LAKE}, partition: {{ by: day, time: timestamp }} }} }} }}\n\
+         dead_letters: {{ url: dead-letters }}\n\
+         checkpoint: {{ file: {{ path: checkpoint }} }}\n\
+         {commit}"
+    )
+}
