@@ -17,6 +17,17 @@
 //!   all.
 //! - [`testing`]: doubles and conformance suites, for tests and benches.
 
+// Tests may be long, and may clone where it reads better.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::too_many_lines,
+        clippy::cloned_ref_to_slice_refs,
+        clippy::type_complexity,
+        clippy::items_after_test_module
+    )
+)]
+
 pub mod checkpoint;
 pub mod cli;
 pub mod codec;

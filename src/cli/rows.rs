@@ -81,7 +81,7 @@ fn fitted(
         let columns: Vec<StringArray> = batches
             .iter()
             .filter_map(|batch| batch.columns().get(index))
-            .map(|column| texts(column))
+            .map(texts)
             .collect::<Result<_, _>>()
             .or_error(ErrorKind::Fatal, failed)?;
         let cells = columns.iter().flat_map(|column| column.iter().flatten());
@@ -142,7 +142,7 @@ mod tests {
         let out = String::from_utf8(out).unwrap();
         assert!(out.lines().all(|line| line.chars().count() <= 60), "{out}");
         assert!(out.contains("| a b "), "{out}");
-        let (_, all, hidden) = fitted(&batch.schema(), &[batch.clone()], None).unwrap();
+        let (_, all, hidden) = fitted(&batch.schema(), std::slice::from_ref(&batch), None).unwrap();
         assert_eq!((all, hidden), (vec![batch], 0));
     }
 }

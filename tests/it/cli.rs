@@ -1,5 +1,4 @@
 //! The command line: exit codes, help, the shape of `--json`.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
 //! Mistakes in a pipeline: each message whole, as its reader sees it.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::Path;

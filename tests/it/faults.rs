@@ -1,7 +1,6 @@
 //! What the outside does, through the real binary: damaged and odd input, closed folders, full
 //! disks, foreign lakes, two runs at once. Every record is a row or a dead letter afterwards, or the
 //! run has stopped before it committed anything.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};

@@ -1,7 +1,6 @@
 //! Golden pipelines: each folder of `tests/golden` has a pipeline, its input, and what comes out of
 //! it: the rows of each lake in the order of the source, and the dead letters with their reasons.
 //! `ACEQUIA_UPDATE=1 cargo test --test it golden` writes what comes out now; read the difference.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
 use std::fs;

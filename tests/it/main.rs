@@ -1,4 +1,12 @@
 //! The integration tests: one binary, one module for each theme.
+// Tests may be long, and may clone where it reads better.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::cloned_ref_to_slice_refs,
+    clippy::type_complexity
+)]
 
 mod archive;
 mod cli;

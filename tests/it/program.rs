@@ -1,5 +1,4 @@
 //! A pipeline in a folder of its own, and the real binary that runs it.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -1,5 +1,4 @@
 //! What is generated from the settings' definitions is current, and the examples are sound.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

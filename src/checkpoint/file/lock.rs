@@ -114,7 +114,7 @@ impl RunLock {
             tracing::warn!(folder = %folder.display(), other, "taking over from another run");
             let held = Arc::new(Mutex::new(None));
             let waiting = tokio::spawn(take_when_free(file, held.clone())).abort_handle();
-            return Ok(Self { held: held, waiting: Some(waiting) });
+            return Ok(Self { held, waiting: Some(waiting) });
         }
         Err(Error::config(format!(
             "another run ({other}) works on the checkpoint folder {}; stop it, or take its place \

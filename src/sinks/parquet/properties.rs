@@ -5,7 +5,7 @@
 //! contract does not say is read off the first rows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
 use arrow::datatypes::{
@@ -25,7 +25,7 @@ use crate::event::system::{BEFORE, EXTRA, KEY, NAMES};
 
 /// Rows that are looked at.
 const SAMPLE_ROWS: usize = 4096;
-/// With fewer rows than this the next file looks again.
+/// From so many rows on nothing is looked at again.
 const ENOUGH_ROWS: usize = 1024;
 /// One distinct value in so many: a dictionary still pays.
 const REPEATS: usize = 4;
@@ -39,7 +39,14 @@ pub(super) struct Encodings {
     descriptor: SchemaDescriptor,
     /// Columns of the table whose values the contract calls unique.
     unique: HashSet<String>,
-    chosen: OnceLock<WriterPropertiesPtr>,
+    chosen: Mutex<Option<Chosen>>,
+}
+
+/// Settings, and how many rows they were read off.
+#[derive(Debug)]
+struct Chosen {
+    rows: usize,
+    properties: WriterPropertiesPtr,
 }
 
 impl Encodings {
@@ -58,7 +65,7 @@ impl Encodings {
         };
         let unique =
             schema.fields().iter().filter(is_unique).map(|field| field.name().clone()).collect();
-        Ok(Self { schema: schema.clone(), descriptor, unique, chosen: OnceLock::new() })
+        Ok(Self { schema: schema.clone(), descriptor, unique, chosen: Mutex::new(None) })
     }
 
     /// The Arrow schema of the rows.
@@ -71,16 +78,22 @@ impl Encodings {
         &self.descriptor
     }
 
-    /// The settings for a file that begins with `sample`. Fixed by the first sample of useful size.
+    /// The settings for a file that begins with `sample`. Fixed by the first sample of useful size;
+    /// until one comes, read off again only where there is twice as much to see: with many open
+    /// days every file is small, and looking costs nearly as much as encoding.
     pub(super) fn properties(&self, sample: &RecordBatch) -> WriterPropertiesPtr {
-        if let Some(chosen) = self.chosen.get() {
-            return chosen.clone();
+        let rows = sample.num_rows();
+        let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        match chosen.as_ref() {
+            Some(chosen) if chosen.rows >= ENOUGH_ROWS || rows < chosen.rows * 2 => {
+                chosen.properties.clone()
+            }
+            _ => {
+                let properties = Arc::new(self.choose(sample));
+                *chosen = Some(Chosen { rows, properties: properties.clone() });
+                properties
+            }
         }
-        let properties = Arc::new(self.choose(sample));
-        if sample.num_rows() < ENOUGH_ROWS {
-            return properties;
-        }
-        self.chosen.get_or_init(|| properties).clone()
     }
 
     fn choose(&self, sample: &RecordBatch) -> WriterProperties {

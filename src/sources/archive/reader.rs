@@ -30,9 +30,11 @@ pub(super) struct Reading {
     pub(super) read: Arc<AtomicU64>,
     pub(super) max_record_size: u64,
     pub(super) memory: Arc<MemoryBudget>,
-    /// Says whether a file is still the one that was listed.
-    pub(super) unchanged: Box<dyn Fn(&File) -> Result<()> + Send>,
+    pub(super) unchanged: Unchanged,
 }
+
+/// Fails where a file is not the one that was listed any more.
+pub(super) type Unchanged = Box<dyn Fn(&File) -> Result<()> + Send>;
 
 enum Records {
     Plain(LineReader<PlainStream>),
@@ -48,7 +50,7 @@ struct BlockingReader {
     read: Arc<AtomicU64>,
     /// The same open file, to look at what it is at the end.
     file: File,
-    unchanged: Box<dyn Fn(&File) -> Result<()> + Send>,
+    unchanged: Unchanged,
 }
 
 impl BlockingReader {
