@@ -6,6 +6,9 @@ use acequia::cli::{self, Cli, Outcome, Terminal};
 use acequia::{Error, ErrorKind};
 use clap::Parser;
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::detect();

@@ -18,13 +18,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use acequia::runtime::protocol::Step;
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::Int64Type;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::program::{PROGRAM, column, letters, rows};
 
 const EVENTS_PER_FILE: usize = 2_000;
 const FILES: usize = 2;
@@ -73,7 +72,7 @@ impl Round {
     }
 
     fn command(&self, take_over: bool) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
+        let mut command = Command::new(PROGRAM);
         command
             .args(["run", "--log", "info", "--log-format", "json"])
             .arg(self.folder.path().join("pipeline.yaml"))
@@ -118,30 +117,14 @@ impl Round {
     /// What the lake and the dead letters hold of each file: positions, sorted.
     fn positions(&self) -> BTreeMap<String, Vec<u64>> {
         let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for file in files_below(&self.folder.path().join("lake"), ".parquet") {
-            let reader = std::fs::File::open(&file).unwrap();
-            let reader = ParquetRecordBatchReaderBuilder::try_new(reader).unwrap().build().unwrap();
-            for batch in reader {
-                let batch = batch.unwrap();
-                let partition = batch.column_by_name("_partition").unwrap().clone();
-                let partition = arrow::compute::cast(&partition, &arrow::datatypes::DataType::Utf8);
-                let partition = partition.unwrap();
-                let position = batch.column_by_name("_position").unwrap();
-                let position = position.as_primitive::<Int64Type>();
-                for row in 0..batch.num_rows() {
-                    assert!(!position.is_null(row));
-                    let name = partition.as_string::<i32>().value(row).to_owned();
-                    found.entry(name).or_default().push(position.value(row) as u64);
-                }
-            }
+        let rows = rows(&self.folder.path().join("lake"));
+        let places = column(&rows, "_partition").into_iter().zip(column(&rows, "_position"));
+        for (partition, position) in places {
+            found.entry(partition).or_default().push(position.parse().unwrap());
         }
-        for file in files_below(&self.folder.path().join("dead-letters"), ".ndjson.zst") {
-            let text = zstd::decode_all(std::fs::File::open(file).unwrap()).unwrap();
-            for line in std::str::from_utf8(&text).unwrap().lines() {
-                let letter: serde_json::Value = serde_json::from_str(line).unwrap();
-                let name = letter["partition"].as_str().unwrap().to_owned();
-                found.entry(name).or_default().push(letter["position"].as_u64().unwrap());
-            }
+        for letter in letters(&self.folder.path().join("dead-letters")) {
+            let name = letter["partition"].as_str().unwrap().to_owned();
+            found.entry(name).or_default().push(letter["position"].as_u64().unwrap());
         }
         found.values_mut().for_each(|positions| positions.sort_unstable());
         found
@@ -166,20 +149,6 @@ impl Round {
             })
             .collect()
     }
-}
-
-fn files_below(folder: &Path, suffix: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let Ok(entries) = std::fs::read_dir(folder) else { return found };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files_below(&path, suffix));
-        } else if path.to_string_lossy().ends_with(suffix) {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// When a process is interrupted.

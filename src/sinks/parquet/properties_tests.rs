@@ -69,7 +69,8 @@ fn each_column_is_encoded_for_what_it_holds() {
     assert_eq!(properties.encoding(&path("count")), Some(Encoding::DELTA_BINARY_PACKED));
     let statistics = |name: &str| properties.statistics_enabled(&path(name));
     assert_eq!(statistics("long"), EnabledStatistics::None);
-    assert_eq!(statistics("role"), EnabledStatistics::Chunk);
+    assert_eq!(statistics("role"), EnabledStatistics::None);
+    assert_eq!(statistics("score"), EnabledStatistics::Chunk);
     assert_eq!(statistics("count"), EnabledStatistics::Chunk);
 }
 
