@@ -37,6 +37,20 @@ pub(crate) enum Mutant {
     EpochNotCutOnControl,
     /// Give a filtered expire to the sinks as a delete.
     FilteredExpireDeletes,
+    /// Write a batch that was read ahead under an older control number.
+    StaleReadAheadKept,
+    /// Take the new control number on inside the open epoch.
+    ControlAdoptedInOpenEpoch,
+    /// Take a reading side that dies for the end of the partition.
+    DeadFeedIsTheEnd,
+    /// Let the record name files that a loss of power takes away.
+    SettleSkipped,
+    /// Leave the files of an epoch that is given up.
+    GivenUpEpochLeavesFiles,
+    /// Count the dead letters of an epoch once more each time it is read again.
+    FloodCountsRedo,
+    /// Take the first answer of a publication for the answer to all of it.
+    FirstAnswerForAll,
 }
 
 #[cfg(test)]
@@ -72,7 +86,7 @@ pub(crate) const fn planted(_: Mutant) -> bool {
 #[cfg(test)]
 impl Mutant {
     /// Every mutant.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::NoFence,
         Self::ReadBeforeFence,
         Self::CasByStatusCode,
@@ -89,5 +103,12 @@ impl Mutant {
         Self::ControlReadBeforeFence,
         Self::EpochNotCutOnControl,
         Self::FilteredExpireDeletes,
+        Self::StaleReadAheadKept,
+        Self::ControlAdoptedInOpenEpoch,
+        Self::DeadFeedIsTheEnd,
+        Self::SettleSkipped,
+        Self::GivenUpEpochLeavesFiles,
+        Self::FloodCountsRedo,
+        Self::FirstAnswerForAll,
     ];
 }

@@ -59,6 +59,15 @@ impl MemoryStore {
         Ok(SwapAnswer::Stored)
     }
 
+    /// Put back what stood under `key` before a write that was never made durable.
+    #[cfg(test)]
+    pub(crate) fn put_back(&self, key: &Key, before: Option<Stored>) {
+        match before {
+            Some(stored) => self.documents().insert(key.clone(), stored),
+            None => self.documents().remove(key),
+        };
+    }
+
     fn documents(&self) -> MutexGuard<'_, BTreeMap<Key, Stored>> {
         self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -89,6 +89,10 @@ impl Documents {
                 }
                 Ok(SwapAnswer::Conflict) => self.context.metrics.swap_conflict(),
                 Err(error) if !error.is_retryable() => return Err(error),
+                Err(_) if planted(Mutant::CasByStatusCode) => {
+                    backoff.pause(&self.context).await;
+                    continue;
+                }
                 Err(error) => {
                     if backoff.is_worth_a_line() {
                         warn!(%error, %key, "the answer to a checkpoint write is unclear, reading again");

@@ -14,7 +14,7 @@ use crate::sinks::staging::{
 };
 
 /// Faults enter here. Points are named `create:before`, `create:after` and so on, for `claim`,
-/// `create`, `put`, `finish`, `settle`, `complete` (once for each file), `head`, `exists`, `abort`, `list`.
+/// `create`, `put`, `finish`, `settle`, `complete` (once for each file), `sync`, `head`, `exists`, `abort`, `list`.
 /// An error before: nothing was done. An error after: it was done and the answer is lost. The call
 /// waits as long as the point does; a caller that is dropped while it waits before has done nothing.
 #[async_trait]
@@ -45,6 +45,8 @@ pub struct MemoryFile {
     pub bytes: Vec<u8>,
     /// No more bytes follow.
     pub finished: bool,
+    /// Its bytes are durable.
+    pub settled: bool,
 }
 
 /// Everything that the store holds. Public, so that a simulator can look and interfere.
@@ -56,6 +58,8 @@ pub struct MemoryFiles {
     pub visible: BTreeMap<String, MemoryFile>,
     /// The marker, once claimed.
     pub ownership: Option<Ownership>,
+    /// Visible files whose new name is not durable, with their uploads' ids.
+    unsynced: BTreeMap<String, String>,
     next_upload: u64,
 }
 
@@ -72,11 +76,39 @@ impl MemoryFiles {
             }
             Some(_) => {
                 if let Some(upload) = self.staged.remove(&file.upload) {
+                    self.unsynced.insert(upload.key.clone(), file.upload.clone());
                     self.visible.insert(upload.key.clone(), upload);
                 }
                 Completion::Done
             }
         }
+    }
+
+    /// Make uploads durable, as [`Staging::settle`] promises.
+    pub fn settle(&mut self, files: &[StagedFile]) {
+        for file in files {
+            if let Some(upload) = self.staged.get_mut(&file.upload) {
+                upload.settled = true;
+            }
+        }
+    }
+
+    /// Make the final names durable, whoever gave them.
+    pub fn sync(&mut self, files: &[StagedFile]) {
+        for file in files {
+            self.unsynced.remove(&file.key);
+        }
+    }
+
+    /// The power fails: names that were not synced are what they were before, and what was never
+    /// settled is gone.
+    pub fn lose_power(&mut self) {
+        for (key, upload) in std::mem::take(&mut self.unsynced) {
+            if let Some(file) = self.visible.remove(&key) {
+                self.staged.insert(upload, file);
+            }
+        }
+        self.staged.retain(|_, file| file.settled);
     }
 }
 
@@ -175,6 +207,7 @@ impl Staging for MemoryStaging {
                 identity: identity.clone(),
                 bytes: Vec::new(),
                 finished: false,
+                settled: false,
             };
             files.staged.insert(upload.clone(), file);
             upload
@@ -183,8 +216,9 @@ impl Staging for MemoryStaging {
         Ok(Box::new(MemoryUpload { store: self.clone(), upload }))
     }
 
-    async fn settle(&self, _files: &[StagedFile]) -> Result<()> {
+    async fn settle(&self, files: &[StagedFile]) -> Result<()> {
         self.faults.point("settle:before").await?;
+        self.files().settle(files);
         self.faults.point("settle:after").await
     }
 
@@ -195,6 +229,9 @@ impl Staging for MemoryStaging {
             answers.push(self.files().complete(file));
             self.faults.point("complete:after").await?;
         }
+        self.faults.point("sync:before").await?;
+        self.files().sync(files);
+        self.faults.point("sync:after").await?;
         Ok(answers)
     }
 

@@ -14,6 +14,7 @@ use crate::component::{PartitionReader, PartitionStart, Record, Transform};
 use crate::compute;
 use crate::error::{Error, Result};
 use crate::event::Batch;
+use crate::mutants::{Mutant, planted};
 
 /// A batch with what it takes to process it again.
 pub(super) struct Fed {
@@ -61,13 +62,16 @@ impl Feed {
     /// The next batch; `None` at the end of the partition. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Fed>> {
         let ended = || Err(Error::fatal("the reading side of a lane ended before its partition"));
+        if planted(Mutant::DeadFeedIsTheEnd) {
+            return self.batches.recv().await.unwrap_or(Ok(None));
+        }
         self.batches.recv().await.unwrap_or_else(ended)
     }
 
     /// The batch as control number `number` wants it.
     pub(super) async fn under_control(&mut self, fed: Fed, number: u64) -> Result<Batch> {
         self.control.send_replace(number);
-        if fed.control == number {
+        if fed.control == number || planted(Mutant::StaleReadAheadKept) {
             return Ok(fed.batch);
         }
         let decoder = (self.parts.decoder)();

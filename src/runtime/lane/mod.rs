@@ -204,6 +204,9 @@ impl Lane {
             let cut = match self.fill(&mut epoch, &mut feed).await {
                 Ok(cut) => cut,
                 Err(stop) => {
+                    if planted(Mutant::FloodCountsRedo) {
+                        self.flood = epoch.flood.clone();
+                    }
                     epoch.abandon(&self.parts).await;
                     self.metrics.epoch_closed();
                     self.damage = None;
@@ -294,7 +297,11 @@ impl Lane {
                 () = told_to_drain(&mut self.orders) => return Ok(Cut::Drain),
                 () = tokio::time::sleep_until(control_due) => {
                     if self.control_changed().await? {
-                        return Ok(Cut::Control);
+                        if !planted(Mutant::ControlAdoptedInOpenEpoch) {
+                            return Ok(Cut::Control);
+                        }
+                        self.control = self.parts.load_control().await?;
+                        epoch.id.control = self.control.number;
                     }
                     // Maintenance waits for the number, whether this lane is idle or fills its
                     // epoch slowly: all that was processed under an older one is visible by now.

@@ -1,39 +1,57 @@
-//! The invariants I1 to I10, I12 and I13 of the delivery protocol, checked as things happen and
-//! once more at rest.
+//! The invariants of the delivery protocol over records, source and documents, checked as things
+//! happen and once more at rest. [`super::files`] has those over the lake.
 
 use std::collections::BTreeMap;
 
-use super::world::{Doc, LogEvent, Partition, World};
+use super::files::{self, check_prefix, visible_rows};
+use super::log::Partition;
+use super::world::{Doc, World, Written, root_of};
 use crate::component::checkpoint::{Document, Key};
 use crate::component::{Record, Versioning};
-use crate::event::{Operation, PartitionId};
+use crate::event::{DeadLetter, Operation, PartitionId, Position};
+use crate::sinks::file_name::{FileName, partition_tag};
 
-/// A row of a visible file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
-    position: u64,
-    op: String,
-    value: i64,
-    version: i64,
+/// The record as it was last written: kept from then, since reading it anew costs time.
+pub(super) fn record(world: &World, partition: &PartitionId) -> Option<Record> {
+    let state = world.state();
+    Some(state.history.get(partition)?.last()?.record.clone())
 }
 
-pub(super) fn record(world: &World, partition: &PartitionId) -> Option<Record> {
+fn written(world: &World, partition: &PartitionId) -> Option<Document<Record>> {
     let key = Key::Record(partition.clone());
     let stored = world.store.peek(&key)?;
-    Some(Document::<Record>::decode(&key, &stored.body).unwrap().content)
+    Some(Document::<Record>::decode(&key, &stored.body).unwrap())
 }
 
 pub(super) fn is_finished(world: &World, partition: &PartitionId) -> bool {
-    record(world, partition).is_some_and(|record| record.is_finished())
+    let state = world.state();
+    let last = state.history.get(partition).and_then(|versions| versions.last());
+    last.is_some_and(|written| written.record.is_finished())
 }
 
-/// A record was written: I1, I2, I4, I8.
-pub(super) fn after_swap(world: &World, key: &Key) {
+/// True where a source that nothing assigns has nothing more to hand out.
+pub(super) fn source_has_ended(world: &World) -> bool {
+    !world.state().grouped && unfinished(world).is_none()
+}
+
+/// A partition that has not been read and published to its end.
+pub(super) fn unfinished(world: &World) -> Option<PartitionId> {
+    let partitions: Vec<PartitionId> = world.state().partitions.keys().cloned().collect();
+    partitions.into_iter().find(|partition| !is_finished(world, partition))
+}
+
+fn offset(position: &Position) -> u64 {
+    position.offset().unwrap_or_default()
+}
+
+/// A record was written by `process`: I1, I2, I4, I5, I7, I8, I13.
+pub(super) fn after_swap(world: &World, key: &Key, process: u32) {
     let Key::Record(partition) = key else { return };
-    let Some(new) = record(world, partition) else { return };
+    let Some(document) = written(world, partition) else { return };
+    let (new, seq) = (document.content, document.revision.seq);
     world.note(|| {
         format!(
-            "  record {partition}: token {} next {} done {} pending {} control {} closed {}",
+            "  record {partition}: seq {seq} token {} next {} done {} pending {} control {} closed {}",
             new.token,
             new.next,
             new.done,
@@ -48,100 +66,128 @@ pub(super) fn after_swap(world: &World, key: &Key) {
         state.named.extend(files.map(|file| file.nonce.clone()));
         let versions = state.history.entry(partition.clone()).or_default();
         let old = versions.last().cloned();
-        versions.push(new.clone());
+        versions.push(Written { record: new.clone(), seq, process });
         old
     };
+    let log = world.state().partitions[partition].clone();
     if let Some(old) = old {
-        if new.token < old.token || new.next < old.next || new.control < old.control {
-            world.violate(format!("I4: the record of {partition} went back"));
-        }
-        let pending = new.pending.as_ref().filter(|pending| Some(*pending) != old.pending.as_ref());
-        if let Some(pending) = pending
-            && (pending.from != old.next || pending.to != new.next)
-        {
-            world.violate(format!(
-                "I1: an epoch of {partition} does not begin where the last ended"
-            ));
-        }
+        let new = Written { record: new.clone(), seq, process };
+        check_rises(world, partition, &old, &new);
+        check_chain(world, partition, &log, &old.record, &new.record);
+    }
+    if new.closed && (!log.has_ended() || offset(&new.next) < log.end()) {
+        world.violate(format!("I1: the record of {partition} is closed before its log has ended"));
     }
     if new.next > new.start {
         check_parents(world, partition, "I8: a child has output");
     }
-    check_prefix(world, partition, new.finalised().offset().unwrap_or_default(), "I2");
+    named_files_are_there(world, "I5: at a write of a record");
+    files::check_numbers(world, partition, &new);
+    check_prefix(world, partition, offset(new.finalised()), "I2");
+    if new.is_finished() {
+        world.changed.notify_waiters();
+    }
 }
 
-/// Files changed: I3, I5, I13.
-pub(super) fn after_staging(world: &World, point: &str) {
-    if point == "complete:after" {
-        for staging in [&world.lake, &world.letters] {
-            let files: Vec<(String, Vec<u8>)> = staging
-                .files()
-                .visible
-                .values()
-                .map(|file| (file.identity.nonce.clone(), file.bytes.clone()))
-                .collect();
-            for (nonce, bytes) in files {
-                check_new_file(world, &nonce, &bytes);
-            }
-        }
+/// I4: what may only rise does, and one process writes under one token.
+fn check_rises(world: &World, partition: &PartitionId, old: &Written, new: &Written) {
+    if new.seq != old.seq + 1 {
+        world.violate(format!("I4: write {} of {partition} follows write {}", new.seq, old.seq));
     }
-    if point == "abort:after" {
-        let partitions: Vec<PartitionId> = world.state().partitions.keys().cloned().collect();
-        for partition in partitions {
-            let Some(pending) = record(world, &partition).and_then(|record| record.pending) else {
-                continue;
-            };
-            for file in pending.files {
-                let there = [&world.lake, &world.letters].iter().any(|staging| {
-                    let files = staging.files();
-                    files.staged.contains_key(&file.upload) && file.root == root_of(world, staging)
-                        || files.visible.contains_key(&file.key)
-                });
-                if !there {
-                    world.violate(format!(
-                        "I5: a file that the record of {partition} names is gone"
-                    ));
-                }
-            }
+    let taker = new.process != old.process && new.record.token <= old.record.token;
+    if taker {
+        world.violate(format!(
+            "I4: p{} writes the record of {partition} under token {} of p{}",
+            new.process, new.record.token, old.process
+        ));
+    }
+    let (new, old) = (&new.record, &old.record);
+    for (what, fell) in [
+        ("token", new.token < old.token),
+        ("next", new.next < old.next),
+        ("control", new.control < old.control),
+        ("done", new.done < old.done),
+        ("ordinal_next", new.ordinal_next < old.ordinal_next),
+        ("closed", old.closed && !new.closed),
+        ("start", new.start != old.start),
+        ("last epoch", new.last_epoch() < old.last_epoch()),
+    ] {
+        if fell {
+            world.violate(format!("I4: {what} of the record of {partition} went back"));
         }
     }
 }
 
-fn root_of(world: &World, staging: &crate::testing::staging::MemoryStaging) -> &'static str {
-    if std::ptr::eq(staging, &raw const world.lake) { "lake" } else { "letters" }
+/// I1: each epoch begins where the last one ended, with files or without; I7: and so do its
+/// ordinals.
+fn check_chain(
+    world: &World,
+    partition: &PartitionId,
+    log: &Partition,
+    old: &Record,
+    new: &Record,
+) {
+    let epochs = new.last_epoch() - old.last_epoch().min(new.last_epoch());
+    let moved = new.next != old.next;
+    if epochs > 1 || (moved && epochs != 1) {
+        world.violate(format!("I1: {epochs} epochs of {partition} end with one write"));
+    }
+    let pending = new.pending.as_ref().filter(|pending| Some(*pending) != old.pending.as_ref());
+    if let Some(pending) = pending
+        && (pending.from != old.next || pending.to != new.next)
+    {
+        world.violate(format!("I1: an epoch of {partition} does not begin where the last ended"));
+    }
+    if let Some(pending) = pending
+        && pending.ordinal_from != old.ordinal_next
+    {
+        world.violate(format!("I7: an epoch of {partition} begins with another ordinal"));
+    }
+    let range = offset(&old.next)..offset(&new.next);
+    let events = log.log.iter().filter(|event| range.contains(&event.position)).count();
+    if new.ordinal_next - old.ordinal_next != events as i64 {
+        world.violate(format!(
+            "I7: {events} events of {partition} took {} ordinals",
+            new.ordinal_next - old.ordinal_next
+        ));
+    }
 }
 
-fn check_new_file(world: &World, nonce: &str, bytes: &[u8]) {
-    let (named, barrier) = {
-        let mut state = world.state();
-        if !state.seen.insert(nonce.to_owned()) {
-            return;
-        }
-        (state.named.contains(nonce), state.barrier)
+/// I5: what a present record names is staged or visible.
+pub(super) fn named_files_are_there(world: &World, when: &str) {
+    let pending = {
+        let state = world.state();
+        let records = state.history.values().filter_map(|versions| versions.last());
+        let pending = records.filter_map(|written| {
+            Some((written.record.partition.clone(), written.record.pending.clone()?))
+        });
+        pending.collect::<Vec<_>>()
     };
-    if !named {
-        world.violate("I3: a file is visible that no record ever named");
-    }
-    for line in std::str::from_utf8(bytes).unwrap().lines() {
-        let control: u64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-        if control < barrier {
-            world.violate(format!(
-                "I13: a row processed under control number {control} became visible after the barrier for {barrier}"
-            ));
+    for (partition, pending) in pending {
+        for file in pending.files {
+            let there = world.stagings().into_iter().any(|staging| {
+                let files = staging.files();
+                root_of(staging) == file.root
+                    && (files.staged.contains_key(&file.upload)
+                        || files.visible.contains_key(&file.key))
+            });
+            if !there {
+                world
+                    .violate(format!("{when} a file that the record of {partition} names is gone"));
+            }
         }
     }
 }
 
-/// A reader opens: the process must have fenced, and parents must be done.
+/// A reader opens: parents must be done, and the process has fenced.
 pub(super) fn on_open(world: &World, partition: &PartitionId, process: u32) {
-    let owner = super::scenario::owner(process);
-    let fenced = world.state().history.get(partition).is_some_and(|versions| {
-        versions
-            .iter()
-            .any(|record| record.owner.as_ref().is_some_and(|found| found.uuid == owner.uuid))
-    });
+    let fenced = {
+        let state = world.state();
+        let mut versions = state.history.get(partition).into_iter().flatten();
+        versions.any(|written| written.process == process)
+    };
     if !fenced {
-        world.violate(format!("p{process} reads {partition} without a fence"));
+        world.suspect(format!("p{process} reads {partition} without a fence"));
     }
     check_parents(world, partition, "I8: a child opens");
 }
@@ -166,121 +212,102 @@ pub(super) fn on_advise(world: &World, partition: &PartitionId, done: u64) {
     check_prefix(world, partition, done, "I9");
 }
 
-/// Every event below `finalised` is visible exactly once, as row or dead letter; what lies above
-/// belongs to an epoch that the record names.
-fn check_prefix(world: &World, partition: &PartitionId, finalised: u64, invariant: &str) {
-    let log = world.state().partitions[partition].clone();
-    for (staging, expected) in [
-        (&world.lake, expected_rows(&log, finalised)),
-        (&world.letters, expected_letters(&log, finalised)),
-    ] {
-        let rows = visible_rows(staging, partition);
-        let mut below: Vec<(u64, String, i64)> = rows
-            .iter()
-            .filter(|row| row.position < finalised)
-            .map(|row| (row.position, row.op.clone(), row.value))
-            .collect();
-        below.sort();
-        if below != expected {
-            world.violate(format!(
-                "{invariant}: below position {finalised} of {partition} the outside shows {below:?}, the log says {expected:?}"
-            ));
-        }
-        let prepared =
-            record(world, partition).map_or(0, |record| record.next.offset().unwrap_or(0));
-        if rows.iter().any(|row| row.position >= prepared) {
-            world
-                .violate(format!("I3: rows of {partition} are visible past the record's position"));
-        }
+/// A document is on its way: I7. An event has one version, and a key's version one value, however
+/// often a range is read.
+pub(super) fn on_document(world: &World, key: &str, doc: &Doc, letter: &DeadLetter) {
+    let (version, value) = {
+        let mut state = world.state();
+        let event = (letter.partition.to_string(), offset(&letter.position));
+        let version = *state.versions.entry(event).or_insert(doc.version);
+        (version, *state.sent.entry((key.to_owned(), doc.version)).or_insert(doc.value))
+    };
+    if version != doc.version {
+        world.violate(format!("I7: an event of {key} has another version after a re-read"));
+    }
+    if value != doc.value {
+        world.violate(format!("I7: version {version} of {key} has two values"));
     }
 }
 
-fn visible_rows(
-    staging: &crate::testing::staging::MemoryStaging,
-    partition: &PartitionId,
-) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for file in staging.files().visible.values() {
-        for line in std::str::from_utf8(&file.bytes).unwrap().lines() {
-            let words: Vec<&str> = line.split(' ').collect();
-            if words[0] == partition.as_str() {
-                rows.push(Row {
-                    position: words[1].parse().unwrap(),
-                    version: words[2].parse().unwrap(),
-                    op: words[4].to_owned(),
-                    value: words[5].parse().unwrap(),
-                });
-            }
-        }
+/// A document has changed: I7.
+pub(super) fn after_document(world: &World, key: &str, before: Option<&Doc>) {
+    let now = world.state().docs.get(key).map(|doc| doc.version);
+    if now <= before.map(|doc| doc.version) {
+        world.violate(format!("I7: the version of {key} fell to {now:?}"));
     }
-    rows.sort();
-    rows
-}
-
-fn expected_rows(partition: &Partition, end: u64) -> Vec<(u64, String, i64)> {
-    let row = |event: &LogEvent| {
-        let (op, value) = match event.op {
-            _ if event.poison => return None,
-            op if op.removes() || event.kept() => (op, event.value),
-            Operation::Insert => return None,
-            _ => (Operation::Delete, -1),
-        };
-        Some((event.position, op.to_string(), value))
-    };
-    partition.log.iter().filter(|event| event.position < end).filter_map(row).collect()
-}
-
-fn expected_letters(partition: &Partition, end: u64) -> Vec<(u64, String, i64)> {
-    let letter = |event: &LogEvent| {
-        let refused = !event.op.removes() && event.kept() && event.refused();
-        let stage = match (event.poison, refused) {
-            (true, _) => "decode",
-            (false, true) => "sink:docs",
-            (false, false) => return None,
-        };
-        Some((event.position, stage.to_owned(), 0))
-    };
-    partition.log.iter().filter(|event| event.position < end).filter_map(letter).collect()
 }
 
 /// True where every partition has been read and published to its end.
 pub(super) fn lag_is_zero(world: &World) -> bool {
     let partitions = world.state().partitions.clone();
     partitions.iter().all(|(id, partition)| {
-        let done = record(world, id).map_or(0, |record| record.finalised().offset().unwrap_or(0));
+        let done = record(world, id).map_or(0, |record| offset(record.finalised()));
         let ended = !partition.closes || is_finished(world, id);
         done >= partition.end() && ended
     })
 }
 
+/// Everything has ended, and nothing was swept since: an epoch that was given up in a run without
+/// crashes has left nothing.
+pub(super) fn before_the_last_sweep(world: &World) {
+    let undisturbed = {
+        let state = world.state();
+        state.gentle && !state.members.values().any(|member| member.mishap)
+    };
+    if !undisturbed {
+        return;
+    }
+    for staging in world.stagings() {
+        if let Some(file) = staging.files().staged.values().next() {
+            world.violate(format!("I6: {} is left of an epoch that was given up", file.key));
+        }
+    }
+}
+
 /// Everything has ended: I2 and I12 over the whole log, I6, I7.
 pub(super) fn at_rest(world: &World) {
     let partitions = world.state().partitions.clone();
+    files::read_again(world);
     for (id, partition) in &partitions {
-        check_prefix(world, id, partition.end(), "I2 and I12 at rest");
+        check_prefix(world, id, partition.end(), "I2");
         check_versions(world, id, partition);
         let Some(record) = record(world, id) else { continue };
         if record.pending.is_some() {
             world.violate(format!("I6: {id} has a pending epoch at rest"));
         }
-        let tag = crate::sinks::file_name::partition_tag("simulated", id);
-        for staging in [&world.lake, &world.letters] {
-            for file in staging.files().staged.values() {
-                let name = crate::sinks::file_name::FileName::parse(&file.key).unwrap();
-                if name.partition_tag == tag && name.token < record.token {
-                    world.violate(format!("I6: a file of an older token is left of {id}"));
-                }
+        check_left_over(world, id, record.token);
+    }
+    check_documents(world, &partitions);
+}
+
+/// I6: no file of an older token is left, and none of the present token but where its process came
+/// to a bad end.
+fn check_left_over(world: &World, partition: &PartitionId, token: u64) {
+    let tag = partition_tag("simulated", partition);
+    for staging in world.stagings() {
+        for file in staging.files().staged.values() {
+            let name = FileName::parse(&file.key).unwrap();
+            if name.partition_tag != tag {
+                continue;
+            }
+            let excused = {
+                let state = world.state();
+                let author = state.authors.get(&file.identity.nonce);
+                let author = author.and_then(|author| state.members.get(author));
+                author.is_some_and(|author| author.mishap)
+            };
+            if name.token < token || !excused {
+                world.violate(format!("I6: a file of token {} is left of {partition}", name.token));
             }
         }
     }
-    check_documents(world, &partitions);
 }
 
 /// Positions give the version; ordinals rise by one with each event of the partition.
 fn check_versions(world: &World, id: &PartitionId, partition: &Partition) {
     let versioning = world.state().versioning;
     let mut first = None;
-    for row in visible_rows(&world.lake, id) {
+    for row in visible_rows(world, &world.lake, partition) {
         let expected = match versioning {
             Versioning::Position { base } => base + row.position as i64,
             Versioning::Ordinal => {
@@ -301,8 +328,8 @@ fn check_versions(world: &World, id: &PartitionId, partition: &Partition) {
 /// The documents are the fold of the log per key, in the order of lineage and position.
 fn check_documents(world: &World, partitions: &BTreeMap<PartitionId, Partition>) {
     let mut folded: BTreeMap<String, Option<i64>> = BTreeMap::new();
-    // A child's name sorts behind its parent's.
-    for event in partitions.values().flat_map(|partition| &partition.log) {
+    // A child's name sorts behind its parent's, and a range's behind the one before it.
+    for event in partitions.values().flat_map(|partition| partition.log.iter()) {
         if event.poison || event.op == Operation::Expire {
             continue;
         }

@@ -1,4 +1,7 @@
-//! The components over the simulated outside: source, decoder, filter, staged sink, document sink.
+//! The components over the simulated outside: source, decoder, filters.
+//!
+//! Every row carries the control number that its lane went by when it was decoded, as the store's
+//! answers show it from outside: the lane is not asked.
 
 use std::sync::Arc;
 
@@ -12,22 +15,18 @@ use bytes::Bytes;
 
 use super::checker;
 use super::faults::Link;
-use super::world::{Doc, LogEvent};
+use super::log::LogEvent;
+use super::world::World;
 use crate::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
 use crate::component::{
-    CheckpointStore, Decoder, EpochId, EpochWriter, Flushed, PartitionReader, PartitionStart,
-    Published, Sink, SinkKind, Source, SourceEvent, StagedFile, Stamp, Swept, Transform,
-    Versioning,
+    Decoder, PartitionReader, PartitionStart, Source, SourceEvent, Stamp, Transform, Versioning,
 };
 use crate::error::{Error, Result};
 use crate::event::batch::{RawRows, narrow};
-use crate::event::filter::SinkRows;
 use crate::event::system::UTC;
 use crate::event::{
     Batch, DeadLetter, PartitionId, Position, PositionRange, RawImage, Stage, SystemColumns,
 };
-use crate::sinks::file_name::FileName;
-use crate::sinks::staging::{self, FileIdentity, Staging, Upload, staged_file};
 
 /// The group's stream.
 pub(super) struct SimulatedSource(pub(super) Link);
@@ -43,6 +42,9 @@ impl Source for SimulatedSource {
             {
                 return Ok(member.inbox.remove(0));
             }
+            if checker::source_has_ended(&self.0.world) {
+                return Ok(SourceEvent::Finished);
+            }
             changed.await;
         }
     }
@@ -55,7 +57,8 @@ impl Source for SimulatedSource {
         self.0.point("open").await?;
         checker::on_open(&self.0.world, partition, self.0.process);
         let next = from.offset().unwrap_or_default();
-        Ok(Box::new(Reader { link: self.0.clone(), partition: partition.clone(), next }))
+        let lane = tokio::task::id().to_string();
+        Ok(Box::new(Reader { link: self.0.clone(), partition: partition.clone(), lane, next }))
     }
 
     async fn ended(&self, partition: &PartitionId) -> Result<Vec<PartitionStart>> {
@@ -72,6 +75,7 @@ impl Source for SimulatedSource {
     }
 
     async fn advise(&self, partition: &PartitionId, done: &Position) -> Result<()> {
+        self.0.gate("advise").await;
         checker::on_advise(&self.0.world, partition, done.offset().unwrap_or_default());
         self.0.point("advise").await
     }
@@ -86,6 +90,8 @@ impl Source for SimulatedSource {
 struct Reader {
     link: Link,
     partition: PartitionId,
+    /// The task that opened it.
+    lane: String,
     next: u64,
 }
 
@@ -96,8 +102,12 @@ impl PartitionReader for Reader {
             let world = self.link.world.clone();
             let produced = world.produced.notified();
             self.link.point("read").await?;
+            if self.link.fault(0.1) {
+                self.die();
+            }
             let limit = self.link.world.draw(1..6) as usize;
-            let (events, ended) = {
+            let quiet = self.link.world.chance(0.1);
+            let (mut events, ended) = {
                 let state = self.link.world.state();
                 let partition = &state.partitions[&self.partition];
                 let produced = &partition.log[..partition.produced];
@@ -107,23 +117,37 @@ impl PartitionReader for Reader {
                     .take(limit)
                     .cloned()
                     .collect();
-                (events, partition.closes && partition.produced == partition.log.len())
+                (events, partition.has_ended())
             };
-            if events.is_empty() {
+            let Some(first) = events.first().map(|event| event.position) else {
                 if ended {
                     return Ok(None);
                 }
                 produced.await;
                 continue;
+            };
+            if quiet {
+                // Some sources say how far they are where no event stands.
+                events.clear();
             }
-            return Ok(Some(self.batch(&events)));
+            return Ok(Some(self.batch(&events, first)));
         }
     }
 }
 
 impl Reader {
-    fn batch(&mut self, events: &[LogEvent]) -> RawBatch {
-        let mut data = Vec::new();
+    /// The task that reads ends in the middle of its work. Unwinding without a panic's message.
+    fn die(&self) {
+        self.link.world.note(|| format!("p{} loses its reader", self.link.process));
+        if let Some(member) = self.link.world.state().members.get_mut(&self.link.process) {
+            member.reader_died = true;
+        }
+        std::panic::resume_unwind(Box::new("the reading task dies"));
+    }
+
+    /// `events` as the decoder finds them; without any, the way to `first`.
+    fn batch(&mut self, events: &[LogEvent], first: u64) -> RawBatch {
+        let mut data = format!("{}\n", self.lane).into_bytes();
         let mut spans = Vec::new();
         for event in events {
             let start = data.len() as u32;
@@ -135,7 +159,7 @@ impl Reader {
             spans.push((start, line.len() as u32));
         }
         let from = self.next;
-        self.next = events.last().map_or(from, |event| event.position + 1);
+        self.next = events.last().map_or(first, |event| event.position + 1);
         RawBatch {
             range: PositionRange::new(Position::Offset(from), Position::Offset(self.next)),
             bytes: events.len() as u64 * 100,
@@ -155,11 +179,21 @@ fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Utf8View, true),
         Field::new("value", DataType::Int64, true),
+        Field::new("number", DataType::Int64, true),
     ]))
 }
 
 /// Decodes the lines that [`Reader`] makes.
-pub(super) struct LineDecoder;
+pub(super) struct LineDecoder(pub(super) World);
+
+impl LineDecoder {
+    /// The control number that the lane goes by which has opened the reader of `data`.
+    fn number(&self, data: &[u8]) -> u64 {
+        let lane = data.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let numbers = &self.0.state().numbers;
+        numbers.get(&*String::from_utf8_lossy(lane)).copied().unwrap_or_default()
+    }
+}
 
 impl Decoder for LineDecoder {
     fn schema(&self) -> SchemaRef {
@@ -176,6 +210,7 @@ impl Decoder for LineDecoder {
         let (mut ids, mut ops, mut values, mut versions, mut kept_positions) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut rejects = Vec::new();
+        let number = self.number(&records.data);
         for (index, (&(start, length), &position)) in
             records.spans.iter().zip(positions).enumerate()
         {
@@ -187,7 +222,7 @@ impl Decoder for LineDecoder {
             let line = String::from_utf8_lossy(&bytes).into_owned();
             let words: Vec<&str> = line.split(' ').collect();
             let [id, op, value] = words[..] else {
-                rejects.push(letter(stamp, Stage::Decode, position, version));
+                rejects.push(letter(stamp, position, version, number));
                 continue;
             };
             ids.push(id.to_owned());
@@ -200,6 +235,7 @@ impl Decoder for LineDecoder {
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringViewArray::from_iter_values(&ids)),
             Arc::new(Int64Array::from(values)),
+            Arc::new(Int64Array::from(vec![number as i64; count])),
         ];
         Ok(Batch {
             rows: RecordBatch::try_new(schema(), columns).unwrap(),
@@ -226,10 +262,10 @@ impl Decoder for LineDecoder {
     }
 }
 
-fn letter(stamp: &Stamp, stage: Stage, position: u64, version: i64) -> DeadLetter {
+fn letter(stamp: &Stamp, position: u64, version: i64, number: u64) -> DeadLetter {
     DeadLetter {
-        stage,
-        reason: "poison".to_owned(),
+        stage: Stage::Decode,
+        reason: number.to_string(),
         raw: RawImage::whole(Bytes::new()),
         stream: stamp.stream.clone(),
         partition: stamp.partition.clone(),
@@ -240,8 +276,9 @@ fn letter(stamp: &Stamp, stage: Stage, position: u64, version: i64) -> DeadLette
     }
 }
 
-/// Keeps the values that [`LogEvent::kept`] keeps.
-pub(super) struct KeepSome;
+/// Keeps the values that no divisor here divides: 4 is the pipeline's filter
+/// ([`LogEvent::kept`]), 3 the narrow sink's ([`LogEvent::kept_narrowly`]).
+pub(super) struct KeepSome(pub(super) i64);
 
 #[async_trait]
 impl Transform for KeepSome {
@@ -252,203 +289,8 @@ impl Transform for KeepSome {
     async fn apply(&self, batch: Batch) -> Result<Batch> {
         let values = batch.rows.column(1).as_primitive::<Int64Type>();
         let condition: BooleanArray =
-            values.values().iter().map(|value| Some(value % 4 != 0)).collect();
+            values.values().iter().map(|value| Some(value % self.0 != 0)).collect();
         let kept = narrow(batch.kept.as_ref(), &condition).unwrap();
         Ok(Batch { kept: Some(kept), ..batch })
     }
-}
-
-/// A staged sink: the real staging rules over files of lines.
-#[derive(Clone)]
-pub(super) struct LineSink {
-    pub(super) name: &'static str,
-    pub(super) link: Link,
-    pub(super) staging: Arc<dyn Staging>,
-}
-
-#[async_trait]
-impl Sink for LineSink {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn kind(&self) -> SinkKind {
-        SinkKind::Staged
-    }
-    fn place(&self) -> String {
-        self.name().to_owned()
-    }
-    async fn prepare(&self, _written_before: bool) -> Result<()> {
-        Ok(())
-    }
-    async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
-        let nonce = format!("{:032x}", self.link.world.draw(0..u64::MAX));
-        let identity = FileIdentity::new(epoch, nonce);
-        let key = format!("{}.lines", FileName::new(epoch, 0, &identity.nonce));
-        let upload = self.staging.create(&key, &identity).await?;
-        let sink = self.clone();
-        Ok(Box::new(LineWriter { sink, epoch: epoch.clone(), identity, key, upload, rows: 0 }))
-    }
-    async fn publish(&self, staged: &[StagedFile]) -> Result<Published> {
-        staging::publish(self.staging.as_ref(), staged).await
-    }
-    async fn discard(&self, staged: &[StagedFile]) -> Result<()> {
-        staging::discard(self.staging.as_ref(), staged).await
-    }
-    async fn sweep(&self, records: &dyn CheckpointStore) -> Result<Swept> {
-        staging::sweep(self.staging.as_ref(), records, "simulated").await
-    }
-}
-
-struct LineWriter {
-    sink: LineSink,
-    epoch: EpochId,
-    identity: FileIdentity,
-    key: String,
-    upload: Box<dyn Upload>,
-    rows: u64,
-}
-
-#[async_trait]
-impl EpochWriter for LineWriter {
-    async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
-        let batch = rows.batch;
-        let mut lines = String::new();
-        for row in 0..batch.len() {
-            let system = &batch.system;
-            let withheld = rows.withheld.as_ref().is_some_and(|withheld| withheld.value(row));
-            let value = batch.rows.column(1).as_primitive::<Int64Type>().value(row);
-            lines += &format!(
-                "{} {} {} {} {} {} {}\n",
-                system.partition,
-                system.position.as_primitive::<Int64Type>().value(row),
-                system.version.value(row),
-                system.key.value(row),
-                system.op.value(row),
-                if withheld { -1 } else { value },
-                self.epoch.control,
-            );
-        }
-        self.rows += batch.len() as u64;
-        self.upload.put(lines.into()).await?;
-        Ok(Vec::new())
-    }
-
-    async fn write_dead_letters(&mut self, letters: Vec<DeadLetter>) -> Result<()> {
-        let mut lines = String::new();
-        for letter in &letters {
-            lines += &format!(
-                "{} {} {} - {} 0 {}\n",
-                letter.partition, letter.position, letter.version, letter.stage, self.epoch.control
-            );
-        }
-        self.rows += letters.len() as u64;
-        self.upload.put(lines.into()).await
-    }
-
-    async fn flush(self: Box<Self>) -> Result<Flushed> {
-        let root = self.sink.staging.root().to_owned();
-        let uploaded = self.upload.finish().await?;
-        let file =
-            staged_file(self.sink.name, &root, &self.key, &self.identity, uploaded, self.rows);
-        self.sink.staging.settle(std::slice::from_ref(&file)).await?;
-        Ok(Flushed { staged: vec![file], dead_letters: Vec::new(), rows: self.rows })
-    }
-
-    async fn abandon(self: Box<Self>) {
-        self.upload.abort().await;
-    }
-}
-
-/// A versioned sink: the highest version of a key wins; some values are refused, at the flush.
-pub(super) struct DocSink(pub(super) Link);
-
-#[async_trait]
-impl Sink for DocSink {
-    fn name(&self) -> &str {
-        "docs"
-    }
-    fn kind(&self) -> SinkKind {
-        SinkKind::Versioned
-    }
-    fn place(&self) -> String {
-        self.name().to_owned()
-    }
-    async fn prepare(&self, _written_before: bool) -> Result<()> {
-        Ok(())
-    }
-    async fn begin(&self, _epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
-        Ok(Box::new(DocWriter { link: self.0.clone(), waiting: Vec::new(), rows: 0 }))
-    }
-    async fn publish(&self, _staged: &[StagedFile]) -> Result<Published> {
-        Ok(Published::All)
-    }
-    async fn discard(&self, _staged: &[StagedFile]) -> Result<()> {
-        Ok(())
-    }
-    async fn sweep(&self, _records: &dyn CheckpointStore) -> Result<Swept> {
-        Ok(Swept::default())
-    }
-}
-
-struct DocWriter {
-    link: Link,
-    waiting: Vec<(String, Doc, DeadLetter)>,
-    rows: u64,
-}
-
-#[async_trait]
-impl EpochWriter for DocWriter {
-    async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
-        let batch = rows.batch;
-        let system = &batch.system;
-        for row in 0..batch.len() {
-            let withheld = rows.withheld.as_ref().is_some_and(|withheld| withheld.value(row));
-            let value = match system.op.value(row) {
-                // The default `on_expire: keep`.
-                "expire" => continue,
-                "delete" => None,
-                _ if withheld => None,
-                _ => Some(batch.rows.column(1).as_primitive::<Int64Type>().value(row)),
-            };
-            let doc = Doc { version: system.version.value(row), value };
-            let letter = DeadLetter {
-                stage: Stage::Sink("docs".into()),
-                reason: "refused".to_owned(),
-                raw: RawImage::whole(Bytes::new()),
-                stream: system.stream.clone(),
-                partition: system.partition.clone(),
-                position: Position::Offset(
-                    system.position.as_primitive::<Int64Type>().value(row) as u64
-                ),
-                version: doc.version,
-                key: None,
-                event_time: None,
-            };
-            self.waiting.push((system.key.value(row).to_owned(), doc, letter));
-        }
-        self.rows += batch.len() as u64;
-        Ok(Vec::new())
-    }
-
-    async fn flush(self: Box<Self>) -> Result<Flushed> {
-        self.link.point("bulk:before").await?;
-        let mut dead_letters = Vec::new();
-        {
-            let mut state = self.link.world.state();
-            for (key, doc, letter) in self.waiting {
-                if doc.value.is_some_and(|value| value % 11 == 5) {
-                    dead_letters.push(letter);
-                    continue;
-                }
-                let present = state.docs.get(&key).map_or(i64::MIN, |doc| doc.version);
-                if doc.version > present {
-                    state.docs.insert(key, doc);
-                }
-            }
-        }
-        self.link.point("bulk:after").await?;
-        Ok(Flushed { staged: Vec::new(), dead_letters, rows: self.rows })
-    }
-
-    async fn abandon(self: Box<Self>) {}
 }

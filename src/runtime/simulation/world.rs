@@ -1,66 +1,22 @@
 //! The outside of a simulated run: partitions with their logs, the group that assigns them, and
 //! everything that was ever durable or visible.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use tokio::time::Instant;
 
+use super::log::{Partition, Shape, make_partitions};
 use crate::component::Record;
 use crate::component::SourceEvent;
+use crate::component::checkpoint::{Key, Stored};
 use crate::component::decoder::Versioning;
 use crate::component::source::PartitionStart;
-use crate::event::{Operation, PartitionId, Position};
+use crate::event::{PartitionId, Position};
 use crate::testing::MemoryStore;
 use crate::testing::staging::MemoryStaging;
-
-/// What one event is, as the log holds it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct LogEvent {
-    pub(super) position: u64,
-    pub(super) key: String,
-    pub(super) op: Operation,
-    pub(super) value: i64,
-    /// Not decodable.
-    pub(super) poison: bool,
-}
-
-impl LogEvent {
-    /// The pipeline's filter.
-    pub(super) fn kept(&self) -> bool {
-        self.value % 4 != 0
-    }
-    /// The document sink refuses it, at its flush.
-    pub(super) fn refused(&self) -> bool {
-        self.value % 11 == 5
-    }
-}
-
-/// One partition of the stream.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Partition {
-    pub(super) log: Vec<LogEvent>,
-    /// Events that readers see so far.
-    pub(super) produced: usize,
-    /// No more events follow `log`.
-    pub(super) closes: bool,
-    pub(super) parents: Vec<PartitionId>,
-    pub(super) children: Vec<PartitionId>,
-    /// Known to the group: roots from the start, children once a parent has ended.
-    pub(super) listed: bool,
-    /// Its parent has split.
-    pub(super) split_off: bool,
-    /// Highest position advised.
-    pub(super) advised: u64,
-}
-
-impl Partition {
-    /// The position behind the last event.
-    pub(super) fn end(&self) -> u64 {
-        self.log.last().map_or(0, |event| event.position + 1)
-    }
-}
 
 /// A document with its version.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +24,24 @@ pub(super) struct Doc {
     pub(super) version: i64,
     /// `None`: a tombstone.
     pub(super) value: Option<i64>,
+}
+
+/// One write of a record.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    pub(super) record: Record,
+    pub(super) seq: u64,
+    /// The process that sent it.
+    pub(super) process: u32,
+}
+
+/// A row of a visible file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Row {
+    pub(super) position: u64,
+    pub(super) op: String,
+    pub(super) value: i64,
+    pub(super) version: i64,
 }
 
 /// One simulated process, as the outside sees it.
@@ -84,8 +58,14 @@ pub(super) struct Member {
     pub(super) crash_at: Option<u64>,
     /// Freeze at this call.
     pub(super) freeze_at: Option<u64>,
+    /// The machine of all processes loses its power at this call.
+    pub(super) power_at: Option<u64>,
     /// Told to drain: takes nothing new.
     pub(super) leaving: bool,
+    /// It died, froze, or was told to stop at once: staged files may be left of it.
+    pub(super) mishap: bool,
+    /// The reading side of one of its lanes was killed: it has to fail.
+    pub(super) reader_died: bool,
 }
 
 /// Everything outside the processes.
@@ -100,23 +80,58 @@ pub(super) struct State {
     pub(super) partitions: BTreeMap<PartitionId, Partition>,
     pub(super) members: BTreeMap<u32, Member>,
     pub(super) docs: BTreeMap<String, Doc>,
+    /// What was ever sent as a document: a key's value at a version, and an event's version.
+    pub(super) sent: BTreeMap<(String, i64), Option<i64>>,
+    pub(super) versions: BTreeMap<(String, u64), i64>,
     /// Every version of every record that was ever durable.
-    pub(super) history: BTreeMap<PartitionId, Vec<Record>>,
+    pub(super) history: BTreeMap<PartitionId, Vec<Written>>,
+    /// Writes that a loss of power takes back, with what stood there before.
+    pub(super) unsynced: BTreeMap<Key, Option<Stored>>,
+    /// How often the power was lost: what was on its way then never arrives.
+    pub(super) power_losses: u32,
     /// Nonces that some record version has named.
     pub(super) named: BTreeSet<String>,
+    /// Which process wrote the file of a nonce.
+    pub(super) authors: BTreeMap<String, u32>,
     /// Visible files already looked at.
     pub(super) seen: BTreeSet<String>,
+    /// Their rows, by root and label.
+    pub(super) shown: BTreeMap<(String, String), Vec<Row>>,
+    /// The control number that each task has last been told: what it processes rows under.
+    pub(super) numbers: HashMap<String, u64>,
     /// Rows processed under a smaller number may not become visible any more.
     pub(super) barrier: u64,
     /// Faults left to inject.
     pub(super) faults_left: u32,
     pub(super) fault_rate: f64,
+    /// No more faults: everything comes to rest.
+    pub(super) calm: bool,
+    /// How likely a call takes seconds.
+    pub(super) dawdling: f64,
+    /// How likely a log grows in half a second.
+    pub(super) pace: f64,
+    /// Epochs stay open for long.
+    pub(super) slow_commits: bool,
+    /// Calls of one kind fail until then.
+    pub(super) throttled: Option<(String, Instant)>,
+    /// Nothing goes wrong but that the document sink fails now and then: what is left staged then
+    /// was left by an epoch that was given up.
+    pub(super) gentle: bool,
+    /// No lane of a good run meets more dead letters.
+    pub(super) letters_most: u32,
     /// Hash over every call, for the determinism test.
     pub(super) trace: u64,
     pub(super) log: Vec<String>,
     pub(super) verbose: bool,
     /// The first broken promise.
     pub(super) violation: Option<String>,
+    /// The first thing that would break one sooner or later: told where nothing worse is found.
+    pub(super) suspicion: Option<String>,
+}
+
+/// The root of a place of staged files.
+pub(super) fn root_of(staging: &MemoryStaging) -> String {
+    crate::sinks::staging::Staging::root(staging).to_owned()
 }
 
 /// The outside of one run. Clones share it.
@@ -124,7 +139,10 @@ pub(super) struct State {
 pub(super) struct World {
     pub(super) state: Arc<Mutex<State>>,
     pub(super) store: Arc<MemoryStore>,
+    /// Every kept row.
     pub(super) lake: MemoryStaging,
+    /// The rows that its own `where` keeps.
+    pub(super) narrow: MemoryStaging,
     pub(super) letters: MemoryStaging,
     /// The group has something to say.
     pub(super) changed: Arc<tokio::sync::Notify>,
@@ -135,12 +153,21 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(seed: u64, verbose: bool) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
-        let ordinal = rng.random_bool(0.5);
-        let versioning =
-            if ordinal { Versioning::Ordinal } else { Versioning::Position { base: 1 << 36 } };
-        let partitions = make_partitions(&mut rng, ordinal);
+        let shards = rng.random_bool(0.5);
         let grouped = rng.random_bool(0.7);
-        let fault_rate = [0.0, 0.03, 0.1][rng.random_range(0..3)];
+        let versioning =
+            if shards { Versioning::Ordinal } else { Versioning::Position { base: 1 << 36 } };
+        let finite = !grouped && rng.random_bool(0.7);
+        let shape = Shape { shards, finite, ranges: finite && !shards };
+        let partitions = make_partitions(&mut rng, shape);
+        let gentle = rng.random_bool(0.15);
+        let rates = if gentle { [0.1, 0.2, 0.4] } else { [0.0, 0.03, 0.1] };
+        let fault_rate = rates[rng.random_range(0..3)];
+        let dawdling = if rng.random_bool(0.3) { 0.1 } else { 0.02 };
+        let pace = if rng.random_bool(0.3) { 0.2 } else { 0.6 };
+        let slow_commits = rng.random_bool(0.5);
+        let letters = partitions.values().map(|partition| partition.letters(u64::MAX).count());
+        let letters_most = letters.max().unwrap_or_default() as u32;
         let state = State {
             rng,
             versioning,
@@ -149,21 +176,37 @@ impl World {
             partitions,
             members: BTreeMap::new(),
             docs: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            versions: BTreeMap::new(),
             history: BTreeMap::new(),
+            unsynced: BTreeMap::new(),
+            power_losses: 0,
             named: BTreeSet::new(),
+            authors: BTreeMap::new(),
             seen: BTreeSet::new(),
+            shown: BTreeMap::new(),
+            numbers: HashMap::new(),
             barrier: 0,
             faults_left: 40,
             fault_rate,
+            calm: false,
+            dawdling,
+            pace,
+            slow_commits,
+            throttled: None,
+            gentle,
+            letters_most,
             trace: seed,
             log: Vec::new(),
             verbose,
             violation: None,
+            suspicion: None,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             store: Arc::new(MemoryStore::new("simulated")),
             lake: MemoryStaging::new("lake"),
+            narrow: MemoryStaging::new("narrow"),
             letters: MemoryStaging::new("letters"),
             changed: Arc::new(tokio::sync::Notify::new()),
             produced: Arc::new(tokio::sync::Notify::new()),
@@ -172,6 +215,17 @@ impl World {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every place of staged files.
+    pub(super) fn stagings(&self) -> [&MemoryStaging; 3] {
+        [&self.lake, &self.narrow, &self.letters]
+    }
+
+    pub(super) fn suspect(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.note(|| format!("SUSPICION {what}"));
+        self.state().suspicion.get_or_insert(what);
     }
 
     pub(super) fn violate(&self, what: impl Into<String>) {
@@ -194,6 +248,28 @@ impl World {
         }
     }
 
+    /// A hash over every call so far, every document of the store and every visible file.
+    pub(super) fn trace(&self) -> u64 {
+        let mut trace = self.state().trace;
+        let mut mix = |bytes: &[u8]| {
+            for byte in bytes {
+                trace = trace.wrapping_mul(0x0100_0000_01b3) ^ u64::from(*byte);
+            }
+        };
+        for (key, stored) in self.store.snapshot() {
+            mix(key.to_string().as_bytes());
+            mix(&stored.body);
+        }
+        for staging in self.stagings() {
+            for (key, file) in &staging.files().visible {
+                mix(key.as_bytes());
+                mix(file.identity.nonce.as_bytes());
+                mix(&file.bytes);
+            }
+        }
+        trace
+    }
+
     pub(super) fn chance(&self, probability: f64) -> bool {
         self.state().rng.random_bool(probability)
     }
@@ -205,14 +281,15 @@ impl World {
     /// How the source describes a partition.
     pub(super) fn describe(&self, partition: &PartitionId) -> PartitionStart {
         let state = self.state();
+        let described = &state.partitions[partition];
         PartitionStart {
             partition: partition.clone(),
             stream: "stream".into(),
-            label: partition.as_str().into(),
-            start: Position::Offset(0),
+            label: described.label.as_str().into(),
+            start: Position::Offset(described.start),
             versioning: state.versioning,
             identity: serde_json::json!({ "topic": "simulated" }),
-            parents: state.partitions[partition].parents.clone(),
+            parents: described.parents.clone(),
             size: None,
         }
     }
@@ -238,7 +315,7 @@ impl World {
         let children: Vec<PartitionId> = state
             .partitions
             .values()
-            .filter(|shard| shard.closes && shard.produced == shard.log.len())
+            .filter(|shard| shard.has_ended())
             .flat_map(|shard| shard.children.clone())
             .collect();
         let mut any = false;
@@ -281,12 +358,13 @@ impl World {
         let ids: Vec<u32> = state.members.keys().copied().collect();
         for id in ids {
             let wants = wanted.remove(&id).unwrap_or_default();
-            let graceful = state.rng.random_bool(0.7);
+            let graceful = state.rng.random_bool(0.7) || state.gentle;
             let Some(member) = state.members.get_mut(&id) else { continue };
             let taken: Vec<PartitionId> = member.assigned.difference(&wants).cloned().collect();
             let given: Vec<PartitionId> = wants.difference(&member.assigned).cloned().collect();
             if !taken.is_empty() {
                 let graceful = graceful && !member.frozen;
+                member.mishap |= !graceful;
                 member.inbox.push(match graceful {
                     true => SourceEvent::Revoked(taken),
                     false => SourceEvent::Lost(taken),
@@ -305,65 +383,4 @@ impl World {
         drop(state);
         self.changed.notify_waiters();
     }
-}
-
-fn make_partitions(rng: &mut SmallRng, shards: bool) -> BTreeMap<PartitionId, Partition> {
-    let roots = rng.random_range(1..=3);
-    let mut partitions = BTreeMap::new();
-    for root in 0..roots {
-        let id = PartitionId::new(format!("p{root}"));
-        let count = rng.random_range(3..40);
-        let mut partition = Partition { listed: true, closes: shards, ..Partition::default() };
-        let mut alive = BTreeMap::new();
-        partition.log = make_log(rng, root, None, count, &mut alive);
-        if shards {
-            for side in 0..2u32 {
-                let child = PartitionId::new(format!("p{root}.{side}"));
-                let count = rng.random_range(0..25);
-                let log = make_log(rng, root, Some(side), count, &mut alive);
-                partition.children.push(child.clone());
-                let parents = vec![id.clone()];
-                let closes = rng.random_bool(0.5);
-                partitions
-                    .insert(child, Partition { log, closes, parents, ..Partition::default() });
-            }
-        }
-        partitions.insert(id, partition);
-    }
-    partitions
-}
-
-/// Events over a few keys; `side` keeps the keys of one child shard apart from its sibling's.
-fn make_log(
-    rng: &mut SmallRng,
-    root: u32,
-    side: Option<u32>,
-    count: usize,
-    alive: &mut BTreeMap<String, bool>,
-) -> Vec<LogEvent> {
-    let mut position = 0;
-    (0..count)
-        .map(|_| {
-            position += if rng.random_bool(0.2) { rng.random_range(1..4) } else { 0 };
-            let number = match side {
-                None => rng.random_range(0..6),
-                Some(side) => rng.random_range(0..3) * 2 + side,
-            };
-            let key = format!("k{root}-{number}");
-            let exists = alive.get(&key).copied().unwrap_or(false);
-            let poison = rng.random_bool(0.08);
-            let op = match (exists, rng.random_range(0..10)) {
-                (false, _) => Operation::Insert,
-                (true, 0 | 1) => Operation::Delete,
-                (true, 2 | 3) => Operation::Expire,
-                (true, _) => Operation::Update,
-            };
-            if !poison {
-                alive.insert(key.clone(), !op.removes());
-            }
-            let event = LogEvent { position, key, op, value: rng.random_range(0..1000), poison };
-            position += 1;
-            event
-        })
-        .collect()
 }
