@@ -234,7 +234,8 @@ impl Scenario {
     async fn calm_down(&mut self, domain: &str) {
         {
             let mut state = self.world.state();
-            (state.faults_left, state.throttled, state.dawdling) = (0, None, 0.02);
+            (state.faults_left, state.throttled) = (0, None);
+            state.dawdling = state.dawdling.min(0.02);
             state.calm = true;
             for member in state.members.values_mut() {
                 (member.crash_at, member.freeze_at, member.power_at) = (None, None, None);

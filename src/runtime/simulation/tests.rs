@@ -51,7 +51,7 @@ fn broken_by(mutant: Mutant) -> &'static [&'static str] {
         Mutant::NoFence => &["I4", "I6"],
         Mutant::ReadBeforeFence => &["I1", "I2", "I4", "I7"],
         Mutant::CasByStatusCode => &["I10"],
-        Mutant::NoNonceCheck => &["I4"],
+        Mutant::NoNonceCheck => &["I4", "I6"],
         Mutant::PublishBeforePrepare => &["I3"],
         Mutant::RecoverIgnoresPending => &["I2"],
         Mutant::AdviseBeforePublish => &["I9"],
