@@ -205,7 +205,7 @@ impl EpochWriter for LetterWriter {
             self.letters,
         );
         let staged = vec![staged];
-        self.staging.settle(&staged).await?;
+        staging::settle(self.staging.as_ref(), &staged).await?;
         Ok(Flushed { staged, dead_letters: Vec::new(), rows: self.letters })
     }
 

@@ -162,6 +162,14 @@ pub fn staged_file(
     }
 }
 
+/// Make the finished files of one writer durable: before this no record may name them.
+pub async fn settle(staging: &dyn Staging, files: &[StagedFile]) -> Result<()> {
+    if planted(Mutant::SettleSkipped) {
+        return Ok(());
+    }
+    staging.settle(files).await
+}
+
 /// Make staged files visible, or say which is lost. Idempotent.
 ///
 /// A clean answer is enough. Else what is visible decides, by identity: the same nonce and size is

@@ -17,7 +17,7 @@ use crate::component::{
 use crate::error::{Error, Result};
 use crate::event::filter::SinkRows;
 use crate::event::{Batch, DeadLetter, Position, RawImage, Stage};
-use crate::mutants::{Mutant, planted};
+
 use crate::sinks::file_name::FileName;
 use crate::sinks::staging::{self, FileIdentity, Staging, Upload, staged_file};
 
@@ -159,8 +159,8 @@ impl EpochWriter for LineWriter {
                 Err(error) => failure = Some(error),
             }
         }
-        if failure.is_none() && !planted(Mutant::SettleSkipped) {
-            failure = staging.settle(&files).await.err();
+        if failure.is_none() {
+            failure = staging::settle(staging.as_ref(), &files).await.err();
         }
         if let Some(error) = failure {
             // What cannot be removed now is left to the sweep.

@@ -359,7 +359,9 @@ impl EpochWriter for LakeWriter {
 
     async fn flush(mut self: Box<Self>) -> Result<Flushed> {
         let done = match self.finish_all().await {
-            Ok(()) => self.shared.staging.settle(&self.finished).await,
+            Ok(()) => {
+                crate::sinks::staging::settle(self.shared.staging.as_ref(), &self.finished).await
+            }
             failed => failed,
         };
         if let Err(error) = done {
