@@ -21,6 +21,8 @@ const SCRIPT: &str = "\
 import json, sys, time
 import duckdb
 connection = duckdb.connect()
+# It would draw into the answers.
+connection.execute('SET enable_progress_bar = false')
 answers = []
 for statement in json.loads(sys.argv[1]):
     began = time.perf_counter()

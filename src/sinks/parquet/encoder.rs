@@ -65,8 +65,10 @@ impl FileEncoder {
     /// The bytes that are new since the last call.
     fn take_bytes(&mut self) -> ParquetResult<Vec<u8>> {
         self.writer.flush()?;
-        // Positions are counted above the buffer, so emptying it changes none.
-        Ok(std::mem::take(self.writer.inner_mut()))
+        // Positions are counted above the buffer, so emptying it changes none. The next row group
+        // will be about as large.
+        let next = Vec::with_capacity(self.writer.inner().len());
+        Ok(std::mem::replace(self.writer.inner_mut(), next))
     }
 }
 
