@@ -162,12 +162,20 @@ pub fn staged_file(
     }
 }
 
-/// Make the finished files of one writer durable: before this no record may name them.
+/// Make the finished files of one writer durable: before this no record may name them. Where that
+/// fails they are removed, as no record ever will.
 pub async fn settle(staging: &dyn Staging, files: &[StagedFile]) -> Result<()> {
     if planted(Mutant::SettleSkipped) {
         return Ok(());
     }
-    staging.settle(files).await
+    let settled = staging.settle(files).await;
+    if settled.is_err() {
+        for file in files {
+            // What stays is swept later.
+            let _ = staging.abort(&file.into()).await;
+        }
+    }
+    settled
 }
 
 /// Make staged files visible, or say which is lost. Idempotent.
