@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The process may take 256 MiB, 16 MiB more for each lane and 48 MiB for each core above two. Of
 /// that the program itself, two encoders (up to 25 MiB each in full flow) and what the allocator
 /// keeps take the rest of the base; raw chunks and bodies on their way take the rest of a lane's.
-pub const DEFAULT_BASE_BYTES: usize = 64 << 20;
+pub const DEFAULT_BASE_BYTES: usize = 48 << 20;
 /// What each lane adds, in bytes, by default.
-pub const DEFAULT_LANE_BYTES: usize = 10 << 20;
+pub const DEFAULT_LANE_BYTES: usize = 8 << 20;
 
 /// A budget in bytes: a base that all lanes divide, and as much again for each lane as it adds.
 /// Lanes register; each may hold an equal share. Charging never blocks and never fails: who finds

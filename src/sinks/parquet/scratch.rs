@@ -26,6 +26,8 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 const MESSAGE_ROWS: usize = 1024;
 /// From so many runs on, messages become smaller.
 const MANY_RUNS: usize = 16;
+/// Rows of one Hive partition that are read back at once.
+const PART_ROWS: usize = 32 * 1024;
 /// Smaller messages than this cost more than they save.
 const LEAST_MESSAGE_ROWS: usize = 128;
 
@@ -152,6 +154,17 @@ struct Cursor {
     batch: Option<RecordBatch>,
 }
 
+/// Rows of one Hive partition that were read back, oldest first.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The Hive partition.
+    pub(super) bucket: Bucket,
+    /// The rows.
+    pub(super) pieces: Vec<Piece>,
+    /// Nothing more of it is in the file.
+    pub(super) is_last: bool,
+}
+
 /// Reads the runs of a scratch file side by side.
 #[derive(Debug)]
 pub(super) struct Merge {
@@ -161,15 +174,20 @@ pub(super) struct Merge {
 
 impl Merge {
     /// The rows of the next Hive partitions, ascending, at least `rows` of them while there are as
-    /// many; empty at the end. Each Hive partition is given whole and once.
-    pub(super) fn next_group(&mut self, rows: usize) -> Result<Vec<(Bucket, Vec<Piece>)>> {
+    /// many; empty at the end. A Hive partition of far more rows than [`PART_ROWS`] comes in parts,
+    /// one after the other, so that it is never in memory whole.
+    pub(super) fn next_group(&mut self, rows: usize) -> Result<Vec<Part>> {
         let mut group = Vec::new();
         let mut read = 0;
         while read < rows {
             let Some(bucket) = self.peek() else { break };
             let pieces = self.take(bucket)?;
             read += pieces.iter().map(Piece::len).sum::<usize>();
-            group.push((bucket, pieces));
+            let is_last = self.peek() != Some(bucket);
+            group.push(Part { bucket, pieces, is_last });
+            if !is_last {
+                break;
+            }
         }
         Ok(group)
     }
@@ -183,12 +201,14 @@ impl Merge {
 
     fn take(&mut self, bucket: Bucket) -> Result<Vec<Piece>> {
         let scratch = self.scratch.clone();
-        let mut pieces = Vec::new();
+        let (mut pieces, mut rows) = (Vec::new(), 0);
         for (run, cursor) in scratch.runs.iter().zip(&mut self.cursors) {
             while let Some(message) = run.get(cursor.message)
                 && let Some(&(found, start, length)) = message.slices.get(cursor.slice)
                 && found == bucket
+                && rows < PART_ROWS
             {
+                rows += length;
                 let batch = match cursor.batch.take() {
                     Some(batch) => batch,
                     None => scratch.read(message)?,

@@ -15,7 +15,7 @@ use super::Shared;
 use super::encoder::{Encoded, FileEncoder, ROW_GROUP_ROWS, Work};
 use super::layout::Bucket;
 use super::rows::{BLOCK_ROWS, Held, LaneBytes, Piece, Waiting};
-use super::scratch::Scratch;
+use super::scratch::{Part, Scratch};
 use crate::component::{EpochId, EpochWriter, Flushed, StagedFile};
 use crate::compute;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -281,13 +281,16 @@ impl LakeWriter {
                 }
                 let group = group
                     .into_iter()
-                    .map(|(bucket, mut pieces)| {
-                        let newer = self.waiting.remove(&bucket);
-                        pieces.extend(newer.into_iter().flat_map(|waiting| waiting.pieces));
-                        (bucket, pieces)
+                    .map(|mut part| {
+                        if part.is_last {
+                            let newer = self.waiting.remove(&part.bucket);
+                            let newer = newer.into_iter().flat_map(|waiting| waiting.pieces);
+                            part.pieces.extend(newer);
+                        }
+                        part
                     })
                     .collect();
-                self.finish_group(group).await?;
+                self.encode_parts(group).await?;
             }
         }
         let mut group = Vec::new();
@@ -315,16 +318,24 @@ impl LakeWriter {
     }
 
     async fn finish_group(&mut self, group: Vec<(Bucket, Vec<Piece>)>) -> Result<()> {
-        if group.is_empty() {
+        let last = |(bucket, pieces)| Part { bucket, pieces, is_last: true };
+        self.encode_parts(group.into_iter().map(last).collect()).await
+    }
+
+    /// Encode rows of several Hive partitions in one job, and end the files of those that are whole.
+    async fn encode_parts(&mut self, parts: Vec<Part>) -> Result<()> {
+        if parts.is_empty() {
             return Ok(());
         }
         while self.jobs.len() >= JOBS_AT_FLUSH
-            || group.iter().any(|(bucket, _)| self.busy.contains(bucket))
+            || parts.iter().any(|part| self.busy.contains(&part.bucket))
         {
             self.absorb().await?;
         }
-        let work =
-            group.into_iter().map(|(bucket, pieces)| self.work(bucket, pieces, true)).collect();
+        let work = parts
+            .into_iter()
+            .map(|Part { bucket, pieces, is_last }| self.work(bucket, pieces, is_last))
+            .collect();
         self.start(work).await
     }
 
