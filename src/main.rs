@@ -9,9 +9,8 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// What jemalloc is told at its start: few arenas, which hold less memory at the same speed, and
-/// pages that were freed go back after ten seconds; a second costs a twentieth of the time.
-/// `_RJEM_MALLOC_CONF` overrules it.
+/// Few arenas hold less memory at the same speed; pages that were freed go back after ten seconds,
+/// since a second costs a twentieth of the time. `_RJEM_MALLOC_CONF` overrules it.
 // SAFETY: jemalloc reads the symbol once, as a C string; nothing else has the name.
 #[allow(unsafe_code, non_upper_case_globals)]
 #[unsafe(export_name = "_rjem_malloc_conf")]
