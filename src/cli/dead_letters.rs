@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use clap::{Args, Subcommand};
 
-use super::figures::{Align, grouped, table};
+use super::figures::{Align, grouped, one_line, table};
 use super::pipeline_file::PipelineFile;
 use super::terminal::Style;
 use super::{Outcome, Terminal};
@@ -130,7 +130,11 @@ fn list(
         }
         all += 1;
         if limit == 0 || shown.len() < limit {
-            shown.push(vec![place(&found), found.letter.stage.clone(), cut(&found.letter.reason)]);
+            shown.push(vec![
+                place(&found),
+                found.letter.stage.clone(),
+                one_line(&found.letter.reason, REASON_WIDTH),
+            ]);
         }
         first.get_or_insert_with(|| place(&found));
     }
@@ -156,14 +160,6 @@ fn list(
         pipeline.shown()
     ));
     Ok(Outcome::Done)
-}
-
-fn cut(reason: &str) -> String {
-    let line = reason.replace(['\n', '\r', '\t'], " ");
-    match line.char_indices().nth(REASON_WIDTH) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -45,6 +45,15 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// `text` on one line, cut where it has more than `width` characters.
+pub(super) fn one_line(text: &str, width: usize) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    match line.char_indices().nth(width) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
 /// Which side the cells of a column keep to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {

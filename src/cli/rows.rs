@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::Terminal;
+use super::figures::one_line;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::lake::{write_csv, write_json, write_table};
 
@@ -109,13 +110,7 @@ fn fitted(
 fn texts(column: &ArrayRef) -> Result<StringArray, arrow::error::ArrowError> {
     let options = FormatOptions::new().with_null("").with_display_error(true);
     let formatter = ArrayFormatter::try_new(column, &options)?;
-    let text = |row: usize| {
-        let text = formatter.value(row).to_string().replace(['\n', '\r', '\t'], " ");
-        match text.char_indices().nth(CELL_WIDTH) {
-            Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-            None => text,
-        }
-    };
+    let text = |row: usize| one_line(&formatter.value(row).to_string(), CELL_WIDTH);
     Ok((0..column.len()).map(|row| Some(text(row))).collect())
 }
 

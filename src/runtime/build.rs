@@ -20,7 +20,6 @@ use crate::compute::ComputePool;
 use crate::config::Loaded;
 use crate::contract::Contract;
 use crate::error::{Error, Result};
-use crate::event::SystemSchema;
 use crate::memory::{DEFAULT_BASE_BYTES, DEFAULT_LANE_BYTES, MemoryBudget};
 use crate::randomness::Generator;
 use crate::sinks::dead_letters::DeadLetterSink;
@@ -128,10 +127,7 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
     if !pipeline.source.is_assigned() {
         owner.run = next_run(&documents, &owner).await?;
     }
-    let settings = LaneSettings {
-        skip_damaged: decisions.skip_damaged,
-        ..settings(loaded, control.domain, store.as_ref(), owner)
-    };
+    let settings = settings(loaded, decisions, control.domain, store.as_ref(), owner);
     let parts = LaneParts {
         settings: Arc::new(settings),
         source,
@@ -166,17 +162,17 @@ pub(super) fn transforms(loaded: &Loaded, context: &Context) -> Result<Vec<Arc<d
     Ok(stages)
 }
 
-/// A sink's own `where`.
+/// The own `where` of the sink called `name`, if it has one.
 pub(super) fn filter(
-    condition: &str,
-    sink: &str,
-    schema: &arrow::datatypes::SchemaRef,
-    system: &SystemSchema,
+    loaded: &Loaded,
+    name: &str,
+    config: &sinks::SinkConfig,
     context: &Context,
-) -> Result<Arc<dyn Transform>> {
-    let filter = SqlFilter::new(condition, schema, system, sink, context)
-        .map_err(|error| unchecked(&format!("sinks.{sink}.where"), error))?;
-    Ok(Arc::new(filter))
+) -> Result<Option<Arc<dyn Transform>>> {
+    let Some(condition) = &config.condition else { return Ok(None) };
+    let filter = SqlFilter::new(condition, &loaded.schema, &loaded.system, name, context)
+        .map_err(|error| unchecked(&format!("sinks.{name}.where"), error))?;
+    Ok(Some(Arc::new(filter)))
 }
 
 /// Loading has checked all SQL with its place in the file; this one would be a defect.
@@ -194,10 +190,7 @@ fn sink_lines(loaded: &Loaded, ownership: &Ownership, context: &Context) -> Resu
         context,
     };
     let line = |(name, config): (&String, &sinks::SinkConfig)| {
-        let condition = config.condition.as_deref();
-        let filter = condition
-            .map(|text| filter(text, name, &loaded.schema, &loaded.system, context))
-            .transpose()?;
+        let filter = filter(loaded, name, config, context)?;
         Ok(SinkLine { filter, sink: sinks::build(name, config, &inputs)? })
     };
     loaded.pipeline.sinks.iter().map(line).collect()
@@ -234,6 +227,7 @@ impl Outlets {
 
 fn settings(
     loaded: &Loaded,
+    decisions: Decisions,
     domain: String,
     store: &dyn CheckpointStore,
     owner: Owner,
@@ -251,7 +245,7 @@ fn settings(
             max_age: commit.max_age,
         },
         contract: loaded.contract.hash.clone(),
-        skip_damaged: false,
+        skip_damaged: decisions.skip_damaged,
         dead_letter_limit: pipeline.dead_letters.limit,
         owner,
     }

@@ -44,10 +44,7 @@ impl Rehearsal {
     /// A rehearsal of `loaded` that reads records as its source has them.
     pub fn new(loaded: &Loaded, context: &Context) -> Result<Self> {
         let sink = |(name, config): (&String, &crate::sinks::SinkConfig)| {
-            let condition = config.condition.as_deref();
-            let filter = condition
-                .map(|text| build::filter(text, name, &loaded.schema, &loaded.system, context))
-                .transpose()?;
+            let filter = build::filter(loaded, name, config, context)?;
             Ok(RehearsedSink { name: name.clone(), filter, rule: config.filter_rule() })
         };
         Ok(Self {
