@@ -76,7 +76,7 @@ impl Default for CommitConfig {
     fn default() -> Self {
         Self {
             every: Interval::seconds(300),
-            size: ByteSize::mebibytes(128),
+            size: ByteSize::mebibytes(256),
             min_size: ByteSize::mebibytes(8),
             max_age: Interval::seconds(3600),
         }

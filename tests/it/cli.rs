@@ -109,11 +109,11 @@ fn validate_shows_findings_or_what_the_pipeline_will_do() {
     let folder = folder();
     let shown = folder.run(&["validate", "pipeline.yaml"]).exits(0).stdout;
     assert!(shown.contains("lake: parquet, staged"), "{shown}");
-    assert!(shown.contains("at most 2,304 a day for each Hive partition"), "{shown}");
+    assert!(shown.contains("at most 1,152 a day for each Hive partition"), "{shown}");
     let json = folder.run(&["validate", "pipeline.yaml", "--json"]).exits(0).json();
     assert_eq!((&json["valid"], &json["source"]), (&true.into(), &"archive".into()));
     assert_eq!(json["sinks"][0]["delivery"], "staged");
-    assert_eq!(json["files_a_day_and_hive_partition_max"], 2304);
+    assert_eq!(json["files_a_day_and_hive_partition_max"], 1152);
 
     folder.pipeline("commit: { evry: 5m, size: 1XB }\n");
     let ended = folder.run(&["validate", "pipeline.yaml"]).exits(2);

@@ -342,10 +342,14 @@ fn note(reached: &mut Reached, step: Option<Step>) {
     *reached.entry(step.map_or("before any", Step::as_str)).or_default() += 1;
 }
 
-fn draw_moment(random: &mut StdRng) -> Moment {
+fn draw_moment(random: &mut StdRng, reached: &Reached) -> Moment {
     match random.random_bool(0.5) {
         true => {
-            let step = STEPS[random.random_range(0..STEPS.len())];
+            // One of those that were interrupted least so far: none is left to chance.
+            let count = |step: &Step| reached.get(step.as_str()).copied().unwrap_or(0);
+            let least = STEPS.iter().map(count).min().unwrap();
+            let rare: Vec<Step> = STEPS.into_iter().filter(|step| count(step) == least).collect();
+            let step = rare[random.random_range(0..rare.len())];
             let most = if matches!(step, Step::Fence | Step::Recover) { 4 } else { 12 };
             Moment::At { step, count: random.random_range(1..=most) }
         }
@@ -357,7 +361,7 @@ fn draw_moment(random: &mut StdRng) -> Moment {
 fn play(random: &mut StdRng, reached: &mut Reached) {
     let round = Round::new();
     for _ in 0..random.random_range(1..=3) {
-        let moment = draw_moment(random);
+        let moment = draw_moment(random, reached);
         if random.random_bool(0.25) {
             freeze_and_take_over(&round, moment, reached);
         } else {

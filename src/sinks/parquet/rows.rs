@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
+use arrow::compute::{concat_batches, interleave_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
@@ -171,11 +171,20 @@ fn flush(
     schema: &SchemaRef,
     blocks: &mut Vec<RecordBatch>,
 ) -> Result<(), ArrowError> {
+    if small.is_empty() {
+        return Ok(());
+    }
     if let [piece] = small.as_slice()
         && let Some((start, length)) = piece.run()
     {
         blocks.push(piece.batch().slice(start, length));
-    } else if *rows > 0 {
+    } else if let Some(runs) = small.iter().map(|piece| piece.run()).collect::<Option<Vec<_>>>() {
+        let slice = |(piece, (start, length)): (&&Piece, (usize, usize))| {
+            piece.batch().slice(start, length)
+        };
+        let slices: Vec<_> = small.iter().zip(runs).map(slice).collect();
+        blocks.push(concat_batches(schema, &slices)?);
+    } else {
         let batches: Vec<_> = small.iter().map(|piece| piece.batch()).collect();
         let mut indices = Vec::with_capacity(*rows);
         for (number, piece) in small.iter().enumerate() {

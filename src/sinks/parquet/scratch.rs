@@ -1,11 +1,12 @@
 //! Rows that wait on disk: a lane's scratch file.
 //!
 //! The file is unlinked when it is opened and no part of the state: a crash re-reads the source.
-//! Each spill is a run sorted by Hive partition, cut into small Arrow IPC messages (lz4), so that
-//! the flush merges the runs partition by partition and reads each message once.
+//! Each spill is a run sorted by Hive partition, cut into small Arrow IPC messages, so that the
+//! flush merges the runs partition by partition and reads each message once. Nothing is compressed:
+//! the file lives for one epoch, mostly in the page cache, and lz4 costs more than it saves.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::FileDecoder;
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
-use arrow::ipc::{Block, CompressionType, MetadataVersion};
+use arrow::ipc::{Block, MetadataVersion};
 
 use super::layout::Bucket;
 use super::rows::{Piece, blocks};
@@ -101,10 +102,13 @@ impl Scratch {
         let (bytes, metadata_length) = self
             .encode(&pieces)
             .or_error(ErrorKind::Fatal, || "cannot encode rows for the scratch file".to_owned())?;
-        self.file.write_all_at(&bytes, self.end).or_error(ErrorKind::Retryable, || {
-            format!("cannot write to the scratch file in {}", self.folder)
-        })?;
         let offset = self.end;
+        (&self.file)
+            .seek(SeekFrom::Start(offset))
+            .and_then(|_| (&self.file).write_all(&bytes))
+            .or_error(ErrorKind::Retryable, || {
+                format!("cannot write to the scratch file in {}", self.folder)
+            })?;
         self.end += bytes.len() as u64;
         Ok(Message { offset, metadata_length, body_length: bytes.len() - metadata_length, slices })
     }
@@ -112,26 +116,31 @@ impl Scratch {
     fn encode(&self, pieces: &[Piece]) -> Result<(Vec<u8>, usize), ArrowError> {
         let parts = blocks(pieces, &self.schema)?;
         let batch = arrow::compute::concat_batches(&self.schema, &parts)?;
-        let options =
-            IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME))?;
+        let options = IpcWriteOptions::default();
         let (_, encoded) = IpcDataGenerator::default().encode(
             &compact(&batch)?,
             &mut DictionaryTracker::new(true),
             &options,
             &mut Default::default(),
         )?;
-        let mut bytes = Vec::new();
+        let mut bytes =
+            Vec::with_capacity(encoded.arrow_data.len() + encoded.ipc_message.len() + 128);
         let (metadata_length, _) = write_message(&mut bytes, encoded, &options)?;
         Ok((bytes, metadata_length))
     }
 
     fn read(&self, message: &Message) -> Result<RecordBatch> {
-        let mut bytes = vec![0; message.metadata_length + message.body_length];
-        self.file
-            .read_exact_at(&mut bytes, message.offset)
+        let length = message.metadata_length + message.body_length;
+        let mut bytes = Vec::with_capacity(length);
+        let read = (&self.file)
+            .seek(SeekFrom::Start(message.offset))
+            .and_then(|_| (&self.file).take(length as u64).read_to_end(&mut bytes))
             .or_error(ErrorKind::Retryable, || {
                 format!("cannot read the scratch file in {}", self.folder)
             })?;
+        if read < length {
+            return Err(Error::fatal("the scratch file is cut short"));
+        }
         let block = Block::new(0, message.metadata_length as i32, message.body_length as i64);
         FileDecoder::new(self.schema.clone(), MetadataVersion::V5)
             .read_record_batch(&block, &Buffer::from_vec(bytes))

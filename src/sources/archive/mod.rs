@@ -88,5 +88,5 @@ fn default_range_size() -> ByteSize {
     ByteSize::mebibytes(256)
 }
 fn default_lanes() -> u16 {
-    8
+    4
 }
