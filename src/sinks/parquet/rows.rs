@@ -18,7 +18,7 @@ pub(super) const BLOCK_ROWS: usize = 8192;
 /// A run of this many rows is a block of its own, sliced instead of gathered.
 const LONG_RUN: usize = 1024;
 /// Rows that keep more than this alive are copied out of what they point to.
-const SPARSE_BYTES: usize = 4096;
+const SPARSE_BYTES: usize = 1024;
 
 /// Bytes that the waiting rows of one lane keep alive, those inside running jobs included.
 #[derive(Debug, Clone, Default)]
