@@ -342,13 +342,18 @@ fn note(reached: &mut Reached, step: Option<Step>) {
     *reached.entry(step.map_or("before any", Step::as_str)).or_default() += 1;
 }
 
+/// How often a process was interrupted at `step`.
+fn times(reached: &Reached, step: Step) -> u32 {
+    reached.get(step.as_str()).copied().unwrap_or(0)
+}
+
 fn draw_moment(random: &mut StdRng, reached: &Reached) -> Moment {
     match random.random_bool(0.5) {
         true => {
             // One of those that were interrupted least so far: none is left to chance.
-            let count = |step: &Step| reached.get(step.as_str()).copied().unwrap_or(0);
-            let least = STEPS.iter().map(count).min().unwrap();
-            let rare: Vec<Step> = STEPS.into_iter().filter(|step| count(step) == least).collect();
+            let least = STEPS.map(|step| times(reached, step)).into_iter().min().unwrap();
+            let rare: Vec<Step> =
+                STEPS.into_iter().filter(|step| times(reached, *step) == least).collect();
             let step = rare[random.random_range(0..rare.len())];
             let most = if matches!(step, Step::Fence | Step::Recover) { 4 } else { 12 };
             Moment::At { step, count: random.random_range(1..=most) }
@@ -412,7 +417,7 @@ fn every_event_is_there_once_after_any_kill() {
     // One round in the usual thirty would be chance; from 100 on every step must have been met.
     let least = if rounds >= 100 { 5 } else { u32::from(rounds >= 30) };
     for step in STEPS {
-        let count = reached.get(step.as_str()).copied().unwrap_or(0);
+        let count = times(&reached, step);
         assert!(count >= least, "{step} was interrupted {count} times only");
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use arrow::array::{Float64Array, Int64Array, StringViewArray};
 use parquet::schema::types::ColumnPath;
 
@@ -45,10 +47,9 @@ fn batch(rows: usize) -> RecordBatch {
     )]);
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let mut fields: Vec<_> = batch.schema().fields().iter().map(|f| f.as_ref().clone()).collect();
-    fields[0] = fields[0].clone().with_metadata(std::collections::HashMap::from([(
-        CONTRACT_COLUMN.into(),
-        "declared".into(),
-    )]));
+    fields[0] = fields[0]
+        .clone()
+        .with_metadata(HashMap::from([(CONTRACT_COLUMN.into(), "declared".into())]));
     fields.push(Field::new("metadata", members.data_type().clone(), true));
     let mut columns = batch.columns().to_vec();
     columns.push(Arc::new(members));

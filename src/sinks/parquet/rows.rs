@@ -110,7 +110,12 @@ impl Piece {
         }
     }
 
-    /// The rows as a slice, where they lie together.
+    /// The rows as a batch of their own, where they lie together.
+    fn slice(&self) -> Option<RecordBatch> {
+        self.run().map(|(start, length)| self.batch().slice(start, length))
+    }
+
+    /// Where the rows are, if they lie together.
     fn run(&self) -> Option<(usize, usize)> {
         match self {
             Self::Held { rows: BucketRows::Run { start, length }, .. } => Some((*start, *length)),
@@ -147,17 +152,16 @@ pub(super) fn blocks(pieces: &[Piece], schema: &SchemaRef) -> Result<Vec<RecordB
     let mut small: Vec<&Piece> = Vec::new();
     let mut rows = 0;
     for piece in pieces {
-        match piece.run() {
-            Some((start, length)) if length >= LONG_RUN => {
+        if piece.len() >= LONG_RUN
+            && let Some(slice) = piece.slice()
+        {
+            flush(&mut small, &mut rows, schema, &mut blocks)?;
+            blocks.push(slice);
+        } else {
+            rows += piece.len();
+            small.push(piece);
+            if rows >= BLOCK_ROWS {
                 flush(&mut small, &mut rows, schema, &mut blocks)?;
-                blocks.push(piece.batch().slice(start, length));
-            }
-            _ => {
-                rows += piece.len();
-                small.push(piece);
-                if rows >= BLOCK_ROWS {
-                    flush(&mut small, &mut rows, schema, &mut blocks)?;
-                }
             }
         }
     }
@@ -174,15 +178,8 @@ fn flush(
     if small.is_empty() {
         return Ok(());
     }
-    if let [piece] = small.as_slice()
-        && let Some((start, length)) = piece.run()
-    {
-        blocks.push(piece.batch().slice(start, length));
-    } else if let Some(runs) = small.iter().map(|piece| piece.run()).collect::<Option<Vec<_>>>() {
-        let slice = |(piece, (start, length)): (&&Piece, (usize, usize))| {
-            piece.batch().slice(start, length)
-        };
-        let slices: Vec<_> = small.iter().zip(runs).map(slice).collect();
+    // One slice alone is not copied.
+    if let Some(slices) = small.iter().map(|piece| piece.slice()).collect::<Option<Vec<_>>>() {
         blocks.push(concat_batches(schema, &slices)?);
     } else {
         let batches: Vec<_> = small.iter().map(|piece| piece.batch()).collect();

@@ -6,7 +6,8 @@
 //! the file lives for one epoch, mostly in the page cache, and lz4 costs more than it saves.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -102,13 +103,10 @@ impl Scratch {
         let (bytes, metadata_length) = self
             .encode(&pieces)
             .or_error(ErrorKind::Fatal, || "cannot encode rows for the scratch file".to_owned())?;
+        self.file.write_all_at(&bytes, self.end).or_error(ErrorKind::Retryable, || {
+            format!("cannot write to the scratch file in {}", self.folder)
+        })?;
         let offset = self.end;
-        (&self.file)
-            .seek(SeekFrom::Start(offset))
-            .and_then(|_| (&self.file).write_all(&bytes))
-            .or_error(ErrorKind::Retryable, || {
-                format!("cannot write to the scratch file in {}", self.folder)
-            })?;
         self.end += bytes.len() as u64;
         Ok(Message { offset, metadata_length, body_length: bytes.len() - metadata_length, slices })
     }
@@ -123,8 +121,7 @@ impl Scratch {
             &options,
             &mut Default::default(),
         )?;
-        let mut bytes =
-            Vec::with_capacity(encoded.arrow_data.len() + encoded.ipc_message.len() + 128);
+        let mut bytes = Vec::new();
         let (metadata_length, _) = write_message(&mut bytes, encoded, &options)?;
         Ok((bytes, metadata_length))
     }
@@ -132,6 +129,8 @@ impl Scratch {
     fn read(&self, message: &Message) -> Result<RecordBatch> {
         let length = message.metadata_length + message.body_length;
         let mut bytes = Vec::with_capacity(length);
+        // Unlike `read_exact_at` this needs no zeroes first; only the merge reads, so nothing else
+        // moves the file's position.
         let read = (&self.file)
             .seek(SeekFrom::Start(message.offset))
             .and_then(|_| (&self.file).take(length as u64).read_to_end(&mut bytes))

@@ -22,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::filter::SinkRows;
 use crate::event::{Batch, DeadLetter, RawImage, Stage};
 use crate::sinks::file_name::FileName;
-use crate::sinks::staging::{FileIdentity, StagedUpload, Upload, staged_file};
+use crate::sinks::staging::{FileIdentity, StagedUpload, Upload, settle, staged_file};
 
 /// A row group is encoded when its rows keep this much alive, or a lane's half share.
 const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -293,33 +293,28 @@ impl LakeWriter {
                 self.encode_parts(group).await?;
             }
         }
+        let whole = |bucket, pieces| Part { bucket, pieces, is_last: true };
         let mut group = Vec::new();
         let mut rows = 0;
         while let Some((bucket, waiting)) = self.waiting.pop_first() {
             rows += waiting.rows;
-            group.push((bucket, waiting.pieces));
+            group.push(whole(bucket, waiting.pieces));
             if rows >= BLOCK_ROWS || group.len() >= FILES_IN_A_JOB {
                 rows = 0;
-                self.finish_group(std::mem::take(&mut group)).await?;
+                self.encode_parts(std::mem::take(&mut group)).await?;
             }
         }
-        self.finish_group(group).await?;
+        self.encode_parts(group).await?;
         while !self.jobs.is_empty() {
             self.absorb().await?;
         }
         // Files whose rows have all been encoded already lack their footer only.
-        let open: Vec<Bucket> = self.files.keys().copied().collect();
-        let rest = open.into_iter().map(|bucket| (bucket, Vec::new())).collect();
-        self.finish_group(rest).await?;
+        let rest = self.files.keys().map(|bucket| whole(*bucket, Vec::new())).collect();
+        self.encode_parts(rest).await?;
         while !self.jobs.is_empty() {
             self.absorb().await?;
         }
         Ok(())
-    }
-
-    async fn finish_group(&mut self, group: Vec<(Bucket, Vec<Piece>)>) -> Result<()> {
-        let last = |(bucket, pieces)| Part { bucket, pieces, is_last: true };
-        self.encode_parts(group.into_iter().map(last).collect()).await
     }
 
     /// Encode rows of several Hive partitions in one job, and end the files of those that are whole.
@@ -369,16 +364,14 @@ impl EpochWriter for LakeWriter {
     }
 
     async fn flush(mut self: Box<Self>) -> Result<Flushed> {
-        let done = match self.finish_all().await {
-            Ok(()) => {
-                crate::sinks::staging::settle(self.shared.staging.as_ref(), &self.finished).await
-            }
-            failed => failed,
-        };
-        if let Err(error) = done {
+        let named = |error: Error, sink: &str| error.context(format!("sink {sink}"));
+        if let Err(error) = self.finish_all().await {
             self.remove_all().await;
-            return Err(error.context(format!("sink {}", self.shared.name)));
+            return Err(named(error, &self.shared.name));
         }
+        settle(self.shared.staging.as_ref(), &self.finished)
+            .await
+            .map_err(|error| named(error, &self.shared.name))?;
         Ok(Flushed { staged: self.finished, dead_letters: Vec::new(), rows: self.rows })
     }
 
