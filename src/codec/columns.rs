@@ -6,88 +6,23 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array,
-    Float64Array, Int64Array, ListArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, BooleanBufferBuilder, Date32Array, Decimal128Array, Float64Array,
+    Int64Array, ListArray, StructArray, TimestampMicrosecondArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 
 use super::plan::{Kind, Member};
 use crate::event::system::UTC;
+use crate::event::views::Views;
 
-/// Text of at most this many bytes lies inside its view.
-const INLINE: usize = 12;
-
-/// Views of text or bytes.
-#[derive(Debug, Default)]
-pub(super) struct Views {
-    views: Vec<u128>,
-    /// A view points into a buffer.
-    long: bool,
-}
-
-/// The buffer that a view points into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Home {
-    Chunk = 0,
-    Side = 1,
-}
-
-/// The view of `bytes`, which stand at `offset` of `home`.
-#[inline]
-pub(super) fn view_of(bytes: &[u8], home: Home, offset: u32) -> u128 {
-    let length = bytes.len() as u32;
-    if bytes.len() > INLINE
-        && let Some(&prefix) = bytes.first_chunk::<4>()
-    {
-        let prefix = u128::from(u32::from_le_bytes(prefix)) << 32;
-        return u128::from(length) | prefix | (home as u128) << 64 | u128::from(offset) << 96;
-    }
-    let mut view = [0; 16];
-    let (head, text) = view.split_at_mut(4);
-    head.copy_from_slice(&length.to_le_bytes());
-    for (place, &byte) in text.iter_mut().zip(bytes) {
-        *place = byte;
-    }
-    u128::from_le_bytes(view)
-}
-
-impl Views {
-    /// Add a value. For a text column `bytes` are those of a `str`, and stand at `offset` of `home`:
-    /// [`Views::finish`] relies on it.
-    #[inline]
-    pub(super) fn push(&mut self, bytes: &[u8], home: Home, offset: u32) {
-        self.long |= bytes.len() > INLINE;
-        self.views.push(view_of(bytes, home, offset));
-    }
-    pub(super) fn len(&self) -> usize {
-        self.views.len()
-    }
-    pub(super) fn get(&self, row: usize) -> Option<u128> {
-        self.views.get(row).copied()
-    }
-    pub(super) fn truncate(&mut self, length: usize) {
-        self.views.truncate(length);
-    }
-    /// The text column; `buffers` are left out where no view needs them.
-    pub(super) fn finish(
-        self,
-        buffers: &[Buffer],
-        nulls: Option<NullBuffer>,
-    ) -> Result<StringViewArray, ArrowError> {
-        let buffers = if self.long { buffers.to_vec() } else { Vec::new() };
-        let views = ScalarBuffer::from(self.views);
-        if cfg!(debug_assertions) {
-            return StringViewArray::try_new(views, buffers, nulls);
-        }
-        // SAFETY: `push` made each view of a `str` that stands where the view says, in a buffer that
-        // is kept whole: the chunk, whose text was checked before it was read, or the side buffer,
-        // which is written as text. Builds with debug assertions, the tests among them, check every
-        // view; checking them again here takes a tenth of the time of a whole pipeline.
-        #[allow(unsafe_code)]
-        Ok(unsafe { StringViewArray::new_unchecked(views, buffers, nulls) })
-    }
+/// The buffer that a view points into, by its number.
+pub(super) mod home {
+    /// The chunk that the records came in.
+    pub const CHUNK: u32 = 0;
+    /// Text that had escapes.
+    pub const SIDE: u32 = 1;
 }
 
 /// One column, or one member of a struct or a list.
@@ -119,7 +54,7 @@ pub(super) enum Values {
 impl Column {
     /// An empty column for `kind`, with room for `rows` rows.
     pub(super) fn new(kind: &Kind, rows: usize) -> Self {
-        let views = || Views { views: Vec::with_capacity(rows), long: false };
+        let views = || Views::with_capacity(rows);
         let values = match kind {
             Kind::Text => Values::Text(views()),
             Kind::Integer => Values::Integer(Vec::with_capacity(rows)),
@@ -167,7 +102,7 @@ impl Column {
     pub(super) fn push_null(&mut self) {
         let length = self.len();
         match &mut self.values {
-            Values::Text(views) | Values::Binary(views) => views.views.push(0),
+            Values::Text(views) | Values::Binary(views) => views.push_null(),
             Values::Integer(values) | Values::Instant(values) => values.push(0),
             Values::Float(values) => values.push(0.0),
             Values::Decimal(values, _) => values.push(0),
@@ -226,7 +161,7 @@ impl Column {
     pub(super) fn finish(self, kind: &Kind, buffers: &[Buffer]) -> Result<ArrayRef, ArrowError> {
         let nulls = self.valid.map(|mut valid| NullBuffer::new(valid.finish()));
         Ok(match (self.values, kind) {
-            (Values::Text(views), _) => Arc::new(views.finish(buffers, nulls)?),
+            (Values::Text(views), _) => Arc::new(views.finish_text(buffers, nulls)?),
             (Values::Integer(values), _) => Arc::new(Int64Array::try_new(values.into(), nulls)?),
             (Values::Float(values), _) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
             (Values::Decimal(values, _), Kind::Decimal { precision, scale }) => Arc::new(
@@ -239,10 +174,7 @@ impl Column {
                     .with_timezone(UTC.clone()),
             ),
             (Values::Date(values), _) => Arc::new(Date32Array::try_new(values.into(), nulls)?),
-            (Values::Binary(views), _) => {
-                let buffers = if views.long { buffers.to_vec() } else { Vec::new() };
-                Arc::new(BinaryViewArray::try_new(ScalarBuffer::from(views.views), buffers, nulls)?)
-            }
+            (Values::Binary(views), _) => Arc::new(views.finish_binary(buffers, nulls)?),
             (Values::List(ends, items), Kind::List(item)) => {
                 let offsets = OffsetBuffer::new(std::iter::once(0).chain(ends).collect());
                 let items = items.finish(&item.kind, buffers)?;

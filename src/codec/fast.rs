@@ -1,6 +1,6 @@
 //! Scalars as plain as most are, read where they stand into their column.
 
-use super::columns::{Column, Home, Values};
+use super::columns::{Column, Values, home};
 use super::instant::{parse_epoch, parse_text};
 use super::json::{find_special, number_length};
 use super::number;
@@ -34,7 +34,7 @@ impl Fast {
         let end = match (self, &mut column.values) {
             (Self::Text, Values::Text(views)) => {
                 let end = plain_string(bytes, at)?;
-                views.push(bytes.get(at + 1..end - 1)?, Home::Chunk, (base + at + 1) as u32);
+                views.push(bytes.get(at + 1..end - 1)?, home::CHUNK, (base + at + 1) as u32);
                 end
             }
             (Self::Instant, Values::Instant(values)) => {

@@ -12,7 +12,7 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 
 use super::check::check;
-use super::columns::{Column, Home, Views, finish_struct};
+use super::columns::{Column, finish_struct, home};
 use super::json::{Cursor, write_string};
 use super::plan::{Kind, Plan};
 use super::refusal::{Read, Refusal};
@@ -21,6 +21,7 @@ use crate::component::RawBatch;
 use crate::component::decoder::{Stamp, Versioning};
 use crate::event::batch::{BeforeImage, RawRows};
 use crate::event::system::UTC;
+use crate::event::views::Views;
 use crate::event::{Batch, DeadLetter, Operation, Position, RawImage, Stage, SystemColumns};
 
 /// The places of the key attributes in a record.
@@ -287,7 +288,7 @@ impl<'p> Rows<'p> {
         let row = self.len();
         let bytes = self.keys.get(key.clone()).unwrap_or_default();
         self.known = (Some(key.clone()), time);
-        self.key.push(bytes, Home::Chunk, key.start as u32);
+        self.key.push(bytes, home::CHUNK, key.start as u32);
         self.push_op(op);
         let Some(time) = time.or_else(|| self.time_of(row)) else {
             return Err(Refusal::new(
@@ -303,7 +304,7 @@ impl<'p> Rows<'p> {
     }
 
     pub(super) fn push_op(&mut self, op: Operation) {
-        self.op.push(op.as_str().as_bytes(), Home::Chunk, 0);
+        self.op.push(op.as_str().as_bytes(), home::CHUNK, 0);
     }
 
     /// The time of a row from its columns: the first one of the plan's times that has a value.
@@ -340,7 +341,7 @@ impl<'p> Rows<'p> {
         write_unknown(&mut self.extras, record, &unknown)?;
         let bytes = self.extras.get(start..).unwrap_or_default();
         if let super::columns::Values::Text(views) = &mut extra.values {
-            views.push(bytes, Home::Chunk, start as u32);
+            views.push(bytes, home::CHUNK, start as u32);
         }
         extra.mark_valid();
         Ok(())
@@ -380,8 +381,8 @@ impl<'p> Rows<'p> {
             }
         };
         let system = SystemColumns {
-            op: self.op.finish(&[], None)?,
-            key: self.key.finish(&[Buffer::from_vec(self.keys)], None)?,
+            op: self.op.finish_text(&[], None)?,
+            key: self.key.finish_text(&[Buffer::from_vec(self.keys)], None)?,
             event_time: TimestampMicrosecondArray::from(self.event_time).with_timezone(UTC.clone()),
             version: Int64Array::from(self.version),
             stream: self.stamp.stream.clone(),

@@ -3,13 +3,14 @@
 //!
 //! The form of DynamoDB: "AttributeValue" in the Amazon DynamoDB Streams API reference.
 
-use super::columns::{Column, Home, Values};
+use super::columns::{Column, Values, home};
 use super::instant::{parse_date, parse_epoch, parse_text};
 use super::json::{Cursor, Str, Token, number_length, write_string};
 use super::number::{self, Excess, Misfit};
 use super::plan::{Kind, Member, Members};
 use super::refusal::{Read, Refusal, quoted};
 use crate::contract::TimeForm;
+use crate::event::views::Views;
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,22 +278,22 @@ impl ValueReader<'_> {
                 let bytes = decode_base64(&cursor.text(string)).ok_or_else(misfit)?;
                 let offset = self.side.len() as u32;
                 self.side.extend_from_slice(&bytes);
-                views.push(&bytes, Home::Side, offset);
+                views.push(&bytes, home::SIDE, offset);
             }
             _ => return Err(misfit()),
         }
         Ok(())
     }
 
-    fn push_text(&mut self, cursor: &Cursor<'_>, views: &mut super::columns::Views, string: Str) {
+    fn push_text(&mut self, cursor: &Cursor<'_>, views: &mut Views, string: Str) {
         if string.escaped {
             let text = cursor.text(string);
             let offset = self.side.len() as u32;
             self.side.extend_from_slice(text.as_bytes());
-            views.push(text.as_bytes(), Home::Side, offset);
+            views.push(text.as_bytes(), home::SIDE, offset);
         } else {
             let offset = (self.base + string.start) as u32;
-            views.push(cursor.raw(string).as_bytes(), Home::Chunk, offset);
+            views.push(cursor.raw(string).as_bytes(), home::CHUNK, offset);
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod flood;
 pub mod operation;
 pub mod position;
 pub mod system;
+pub mod views;
 
 pub use batch::Batch;
 pub use dead_letter::{DeadLetter, RawImage, Stage};

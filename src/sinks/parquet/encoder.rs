@@ -1,17 +1,18 @@
 //! One Parquet file in the making. Between row groups it is no more than footer metadata.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, compute_leaves};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::Shared;
 use super::layout::Bucket;
 use super::properties::Encodings;
-use super::rows::{Piece, blocks};
+use super::rows::{Blocks, Piece};
+use super::table::Origin;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Rows of a row group at most.
@@ -21,8 +22,14 @@ pub(super) const ROW_GROUP_ROWS: usize = 128 * 1024;
 pub(super) struct FileEncoder {
     writer: SerializedFileWriter<Vec<u8>>,
     row_groups: ArrowRowGroupWriterFactory,
-    schema: arrow::datatypes::SchemaRef,
+    schema: SchemaRef,
     number: usize,
+    open: Option<OpenRowGroup>,
+}
+
+struct OpenRowGroup {
+    columns: Vec<ArrowColumnWriter>,
+    rows: usize,
 }
 
 impl FileEncoder {
@@ -31,23 +38,38 @@ impl FileEncoder {
         let writer = SerializedFileWriter::new(Vec::new(), root, properties)?;
         let schema = encodings.schema().clone();
         let row_groups = ArrowRowGroupWriterFactory::new(&writer, schema.clone());
-        Ok(Self { writer, row_groups, schema, number: 0 })
+        Ok(Self { writer, row_groups, schema, number: 0, open: None })
     }
 
-    fn append_row_group(&mut self, batches: &[RecordBatch]) -> ParquetResult<()> {
-        let mut columns = self.row_groups.create_column_writers(self.number)?;
-        for batch in batches {
-            let mut writers = columns.iter_mut();
-            for (field, column) in self.schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, column)? {
-                    if let Some(writer) = writers.next() {
-                        writer.write(&leaf)?;
-                    }
+    /// Add rows to the open row group, or to a new one where that would pass [`ROW_GROUP_ROWS`].
+    fn write(&mut self, block: &RecordBatch) -> ParquetResult<()> {
+        let is_full = |open: &OpenRowGroup| open.rows + block.num_rows() > ROW_GROUP_ROWS;
+        if self.open.as_ref().is_some_and(is_full) {
+            self.end_row_group()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => {
+                let columns = self.row_groups.create_column_writers(self.number)?;
+                none.insert(OpenRowGroup { columns, rows: 0 })
+            }
+        };
+        open.rows += block.num_rows();
+        let mut writers = open.columns.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(block.columns()) {
+            for leaf in compute_leaves(field, column)? {
+                if let Some(writer) = writers.next() {
+                    writer.write(&leaf)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    fn end_row_group(&mut self) -> ParquetResult<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
         let mut row_group = self.writer.next_row_group()?;
-        for column in columns {
+        for column in open.columns {
             column.close()?.append_to_row_group(&mut row_group)?;
         }
         row_group.close()?;
@@ -76,6 +98,8 @@ impl FileEncoder {
 pub(super) struct Work {
     /// The Hive partition of the file.
     pub(super) bucket: Bucket,
+    /// Where the rows come from.
+    pub(super) origin: Origin,
     /// The rows, which may be none where the file only has to be finished.
     pub(super) pieces: Vec<Piece>,
     /// The file; `None`: a new one.
@@ -98,19 +122,27 @@ pub(super) struct Encoded {
 
 impl Work {
     /// Encode the rows as one row group, or several where they are many. Needs a core.
-    pub(super) fn run(self, encodings: &Arc<Encodings>) -> Result<Encoded> {
+    pub(super) fn run(self, shared: &Shared) -> Result<Encoded> {
         let failed = || "cannot encode rows as Parquet".to_owned();
-        let rows = self.pieces.iter().map(|piece| piece.len() as u64).sum();
-        let blocks = blocks(&self.pieces, encodings.schema()).or_error(ErrorKind::Fatal, failed)?;
-        let mut encoder = match (self.encoder, blocks.first()) {
-            (Some(encoder), _) => encoder,
-            (None, Some(first)) => FileEncoder::new(encodings, encodings.properties(first))
-                .or_error(ErrorKind::Fatal, failed)?,
-            (None, None) => return Err(Error::fatal("a Parquet file without rows was begun")),
-        };
-        for group in row_groups(&blocks) {
-            encoder.append_row_group(group).or_error(ErrorKind::Fatal, failed)?;
+        let mut rows = 0;
+        let mut encoder = self.encoder;
+        for block in Blocks::new(&self.pieces, &shared.packing) {
+            let block = block.or_error(ErrorKind::Fatal, failed)?;
+            let block = shared.table.complete(&block, &self.origin)?;
+            rows += block.num_rows() as u64;
+            let encoder = match &mut encoder {
+                Some(encoder) => encoder,
+                none => none.insert(
+                    FileEncoder::new(&shared.encodings, shared.encodings.properties(&block))
+                        .or_error(ErrorKind::Fatal, failed)?,
+                ),
+            };
+            encoder.write(&block).or_error(ErrorKind::Fatal, failed)?;
         }
+        let Some(mut encoder) = encoder else {
+            return Err(Error::fatal("a Parquet file without rows was begun"));
+        };
+        encoder.end_row_group().or_error(ErrorKind::Fatal, failed)?;
         if let Some(footer) = &self.footer {
             encoder.finish(footer).or_error(ErrorKind::Fatal, failed)?;
         }
@@ -118,21 +150,4 @@ impl Work {
         let encoder = self.footer.is_none().then_some(encoder);
         Ok(Encoded { bucket: self.bucket, bytes, rows, encoder })
     }
-}
-
-/// Cut blocks into row groups of at most about [`ROW_GROUP_ROWS`] rows.
-fn row_groups(blocks: &[RecordBatch]) -> Vec<&[RecordBatch]> {
-    let mut groups = Vec::new();
-    let (mut start, mut rows) = (0, 0);
-    for (number, block) in blocks.iter().enumerate() {
-        if rows > 0 && rows + block.num_rows() > ROW_GROUP_ROWS {
-            groups.extend(blocks.get(start..number));
-            (start, rows) = (number, 0);
-        }
-        rows += block.num_rows();
-    }
-    if rows > 0 {
-        groups.extend(blocks.get(start..));
-    }
-    groups
 }

@@ -1,6 +1,7 @@
 //! Which Hive partition a row belongs to.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch};
 use arrow::compute::cast;
@@ -34,32 +35,32 @@ pub(super) struct Bounds {
     to: i64,
 }
 
-/// Rows of one batch that belong to one Hive partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BucketRows {
-    /// Rows that lie together.
-    Run { start: usize, length: usize },
-    /// Rows that are scattered, ascending.
-    List(Box<[u32]>),
-}
-
-impl BucketRows {
-    /// Number of rows.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Run { length, .. } => *length,
-            Self::List(rows) => rows.len(),
-        }
-    }
-}
-
 /// Where the rows of a batch go.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Assignment {
-    /// Rows by Hive partition; a partition may occur several times.
-    pub(super) buckets: Vec<(Bucket, BucketRows)>,
+    /// Rows by Hive partition.
+    pub(super) places: Places,
     /// Rows without a place, and why.
     pub(super) refused: Vec<(usize, String)>,
+}
+
+/// Rows of one batch by Hive partition.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Places {
+    /// Rows that lie together; a Hive partition may occur several times.
+    Runs(Vec<(Bucket, Range<usize>)>),
+    /// Scattered rows, ascending; a Hive partition occurs once.
+    Lists(Vec<(Bucket, Vec<u32>)>),
+}
+
+impl Places {
+    /// No row has a place.
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Runs(runs) => runs.is_empty(),
+            Self::Lists(lists) => lists.is_empty(),
+        }
+    }
 }
 
 /// Runs shorter than this on average are gathered into lists.
@@ -165,7 +166,7 @@ impl Layout {
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let (values, event_times) = (times.values(), system.event_time.values());
         let mut refused = Vec::new();
-        let mut runs: Vec<(Bucket, usize, usize)> = Vec::new();
+        let mut runs: Vec<(Bucket, Range<usize>)> = Vec::new();
         let (mut bucket, mut first, mut next) = (0, i64::MAX, i64::MIN);
         for row in 0..rows.num_rows() {
             let known = times.is_valid(row);
@@ -186,13 +187,11 @@ impl Layout {
                 (bucket, first, next) = self.bucket(micros);
             }
             match runs.last_mut() {
-                Some((last, start, length)) if *last == bucket && *start + *length == row => {
-                    *length += 1;
-                }
-                _ => runs.push((bucket, row, 1)),
+                Some((last, run)) if *last == bucket && run.end == row => run.end += 1,
+                _ => runs.push((bucket, row..row + 1)),
             }
         }
-        Ok(Assignment { buckets: gather(runs), refused })
+        Ok(Assignment { places: gather(runs), refused })
     }
 
     /// The time column in microseconds UTC.
@@ -238,24 +237,23 @@ fn removes(op: &str) -> bool {
 }
 
 /// Long runs stay runs; many short ones become one list for each Hive partition.
-fn gather(runs: Vec<(Bucket, usize, usize)>) -> Vec<(Bucket, BucketRows)> {
-    let rows: usize = runs.iter().map(|(_, _, length)| length).sum();
+fn gather(runs: Vec<(Bucket, Range<usize>)>) -> Places {
+    let rows: usize = runs.iter().map(|(_, run)| run.len()).sum();
     if runs.len() <= 1 || rows >= runs.len() * SHORT_RUN {
-        let run = |(bucket, start, length)| (bucket, BucketRows::Run { start, length });
-        return runs.into_iter().map(run).collect();
+        return Places::Runs(runs);
     }
     let mut places: HashMap<Bucket, usize> = HashMap::new();
     let mut lists: Vec<(Bucket, Vec<u32>)> = Vec::new();
-    for (bucket, start, length) in runs {
+    for (bucket, run) in runs {
         let place = *places.entry(bucket).or_insert_with(|| {
             lists.push((bucket, Vec::new()));
             lists.len() - 1
         });
         if let Some((_, list)) = lists.get_mut(place) {
-            list.extend((start..start + length).map(|row| row as u32));
+            list.extend(run.map(|row| row as u32));
         }
     }
-    lists.into_iter().map(|(bucket, list)| (bucket, BucketRows::List(list.into()))).collect()
+    Places::Lists(lists)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod config;
 mod encoder;
 mod layout;
+mod packing;
 mod properties;
 mod rows;
 mod scratch;
@@ -23,6 +24,7 @@ pub use self::config::{Granularity, ParquetConfig, PartitionConfig, TimeRange};
 pub use self::table::SystemShape;
 
 use self::layout::Layout;
+use self::packing::Packing;
 use self::properties::Encodings;
 use self::table::Table;
 use self::writer::LakeWriter;
@@ -65,7 +67,8 @@ struct Shared {
     name: Arc<str>,
     table: Table,
     layout: Layout,
-    encodings: Arc<Encodings>,
+    encodings: Encodings,
+    packing: Arc<Packing>,
     contract_version: String,
     ownership: Ownership,
     scratch: PathBuf,
@@ -112,12 +115,15 @@ impl ParquetSink {
     ) -> Result<Self> {
         let layout = Layout::new(&settings.config.partition, settings.schema)?;
         let table = Table::new(settings.schema, settings.system, layout.columns())?;
-        let encodings = Arc::new(Encodings::new(table.schema(), settings.contract)?);
+        let encodings = Encodings::new(table.schema(), settings.contract)?;
+        let packing = Packing::new(table.waiting_schema())
+            .or_error(ErrorKind::Config, || "the columns cannot be packed".to_owned())?;
         let shared = Shared {
             name: settings.name.into(),
             table,
             layout,
             encodings,
+            packing: Arc::new(packing),
             contract_version: settings.contract.version.clone(),
             ownership: settings.ownership,
             scratch: settings.scratch,

@@ -1,21 +1,22 @@
-//! Rows that wait in memory, by Hive partition, without being copied.
+//! Rows that wait in memory, by Hive partition: runs without being copied, scattered rows packed.
 
 use std::collections::HashSet;
+use std::iter::Peekable;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
-use arrow::compute::{concat_batches, interleave_record_batch};
-use arrow::datatypes::SchemaRef;
+use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 
-use super::layout::BucketRows;
+use super::packing::{PackedRows, Packing};
 use super::table::compact;
 use crate::memory::{Charge, MemoryBudget};
 
 /// Rows of a block that encoders and the scratch file take at once.
 pub(super) const BLOCK_ROWS: usize = 8192;
-/// A run of this many rows is a block of its own, sliced instead of gathered.
+/// A run of this many rows is a block of its own, sliced instead of copied.
 const LONG_RUN: usize = 1024;
 /// Rows that keep more than this alive are copied out of what they point to.
 const SPARSE_BYTES: usize = 1024;
@@ -31,13 +32,33 @@ impl LaneBytes {
     }
 }
 
-/// A batch that waits, charged to the budget for as long as any of its rows waits.
+/// Bytes that wait, charged to the lane and to the budget until this is dropped.
 #[derive(Debug)]
-pub(super) struct Held {
-    batch: RecordBatch,
+pub(super) struct LaneCharge {
     bytes: usize,
     lane: LaneBytes,
     _charge: Charge,
+}
+
+impl LaneCharge {
+    /// Charge `bytes`.
+    pub(super) fn new(bytes: usize, lane: &LaneBytes, budget: &Arc<MemoryBudget>) -> Arc<Self> {
+        lane.0.fetch_add(bytes, Ordering::Relaxed);
+        Arc::new(Self { bytes, lane: lane.clone(), _charge: budget.charge(bytes) })
+    }
+}
+
+impl Drop for LaneCharge {
+    fn drop(&mut self) {
+        self.lane.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A batch that waits. A clone shares it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    batch: RecordBatch,
+    charge: Arc<LaneCharge>,
 }
 
 impl Held {
@@ -46,26 +67,14 @@ impl Held {
         batch: RecordBatch,
         lane: &LaneBytes,
         budget: &Arc<MemoryBudget>,
-    ) -> Result<Arc<Self>, ArrowError> {
+    ) -> Result<Self, ArrowError> {
         let mut bytes = memory_of(&batch);
         let mut batch = batch;
         if bytes > batch.num_rows() * SPARSE_BYTES {
             batch = compact(&batch)?;
             bytes = memory_of(&batch);
         }
-        lane.0.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Arc::new(Self { batch, bytes, lane: lane.clone(), _charge: budget.charge(bytes) }))
-    }
-
-    /// What `rows` of its rows count for.
-    pub(super) fn bytes_of(&self, rows: usize) -> usize {
-        self.bytes / self.batch.num_rows().max(1) * rows
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.lane.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        Ok(Self { batch, charge: LaneCharge::new(bytes, lane, budget) })
     }
 }
 
@@ -85,42 +94,51 @@ fn memory_of(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| walk(&column.to_data(), &mut seen)).sum()
 }
 
-/// Rows of one Hive partition inside one held batch, or read back from the scratch file.
+/// Rows of one Hive partition that lie together.
 #[derive(Debug, Clone)]
 pub(super) enum Piece {
     /// In a batch that waits.
-    Held { held: Arc<Held>, rows: BucketRows },
-    /// A batch of nothing else.
-    Read(RecordBatch),
+    Run { held: Held, start: usize, length: usize },
+    /// Packed; charged where they wait in memory, not where they come from the scratch file.
+    Packed { packed: PackedRows, _charge: Option<Arc<LaneCharge>> },
 }
 
 impl Piece {
-    fn batch(&self) -> &RecordBatch {
-        match self {
-            Self::Held { held, .. } => &held.batch,
-            Self::Read(batch) => batch,
-        }
-    }
-
     /// Number of rows.
     pub(super) fn len(&self) -> usize {
         match self {
-            Self::Held { rows, .. } => rows.len(),
-            Self::Read(batch) => batch.num_rows(),
+            Self::Run { length, .. } => *length,
+            Self::Packed { packed, .. } => packed.rows,
         }
     }
 
-    /// The rows as a batch of their own, where they lie together.
-    fn slice(&self) -> Option<RecordBatch> {
-        self.run().map(|(start, length)| self.batch().slice(start, length))
+    /// What they count for.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Run { held, length, .. } => {
+                held.charge.bytes / held.batch.num_rows().max(1) * length
+            }
+            Self::Packed { packed, .. } => packed.bytes.len(),
+        }
     }
 
-    /// Where the rows are, if they lie together.
-    fn run(&self) -> Option<(usize, usize)> {
+    /// The rows packed.
+    pub(super) fn packed(&self, packing: &Packing) -> Result<PackedRows, ArrowError> {
         match self {
-            Self::Held { rows: BucketRows::Run { start, length }, .. } => Some((*start, *length)),
-            Self::Held { .. } => None,
-            Self::Read(batch) => Some((0, batch.num_rows())),
+            Self::Run { held, start, length } => {
+                let order: Vec<u32> = (*start..start + length).map(|row| row as u32).collect();
+                let none = || ArrowError::ComputeError("a run of rows was not packed".to_owned());
+                packing.pack(&held.batch, &[order])?.pop().ok_or_else(none)
+            }
+            Self::Packed { packed, .. } => Ok(packed.clone()),
+        }
+    }
+
+    /// The rows as a batch of their own, where they are columns.
+    fn slice(&self) -> Option<RecordBatch> {
+        match self {
+            Self::Run { held, start, length } => Some(held.batch.slice(*start, *length)),
+            Self::Packed { .. } => None,
         }
     }
 }
@@ -138,69 +156,70 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Let more rows wait.
-    pub(super) fn push(&mut self, held: &Arc<Held>, rows: BucketRows) {
-        self.rows += rows.len();
-        self.bytes += held.bytes_of(rows.len());
-        self.pieces.push(Piece::Held { held: held.clone(), rows });
+    pub(super) fn push(&mut self, piece: Piece) {
+        self.rows += piece.len();
+        self.bytes += piece.bytes();
+        self.pieces.push(piece);
     }
 }
 
-/// The rows of `pieces` in order, as batches of a useful size: long runs are slices, everything
-/// else is gathered, its text left where it lies.
-pub(super) fn blocks(pieces: &[Piece], schema: &SchemaRef) -> Result<Vec<RecordBatch>, ArrowError> {
-    let mut blocks = Vec::new();
-    let mut small: Vec<&Piece> = Vec::new();
-    let mut rows = 0;
-    for piece in pieces {
-        if piece.len() >= LONG_RUN
-            && let Some(slice) = piece.slice()
+/// The rows of some pieces in order, as batches of a useful size, made one at a time: a long run is
+/// sliced, short ones are put together, packed rows are unpacked.
+pub(super) struct Blocks<'a> {
+    pieces: Peekable<slice::Iter<'a, Piece>>,
+    packing: &'a Packing,
+}
+
+impl<'a> Blocks<'a> {
+    /// The blocks of `pieces`.
+    pub(super) fn new(pieces: &'a [Piece], packing: &'a Packing) -> Self {
+        Self { pieces: pieces.iter().peekable(), packing }
+    }
+
+    /// Put short runs together.
+    fn join(&mut self, first: RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let mut rows = first.num_rows();
+        let mut slices = vec![first];
+        while rows < BLOCK_ROWS
+            && let Some(slice) = self
+                .pieces
+                .peek()
+                .filter(|next| next.len() < LONG_RUN)
+                .and_then(|next| next.slice())
         {
-            flush(&mut small, &mut rows, schema, &mut blocks)?;
-            blocks.push(slice);
-        } else {
-            rows += piece.len();
-            small.push(piece);
-            if rows >= BLOCK_ROWS {
-                flush(&mut small, &mut rows, schema, &mut blocks)?;
-            }
+            rows += slice.num_rows();
+            slices.push(slice);
+            self.pieces.next();
         }
+        concat_batches(self.packing.schema(), &slices)
     }
-    flush(&mut small, &mut rows, schema, &mut blocks)?;
-    Ok(blocks)
+
+    /// Unpack packed rows together.
+    fn unpack(&mut self, first: &PackedRows) -> Result<RecordBatch, ArrowError> {
+        let mut rows = first.rows;
+        let mut packed = vec![first.clone()];
+        while rows < 1024
+            && let Some(Piece::Packed { packed: next, .. }) = self.pieces.peek()
+        {
+            rows += next.rows;
+            packed.push(next.clone());
+            self.pieces.next();
+        }
+        self.packing.unpack(&packed)
+    }
 }
 
-fn flush(
-    small: &mut Vec<&Piece>,
-    rows: &mut usize,
-    schema: &SchemaRef,
-    blocks: &mut Vec<RecordBatch>,
-) -> Result<(), ArrowError> {
-    if small.is_empty() {
-        return Ok(());
+impl Iterator for Blocks<'_> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let piece = self.pieces.next()?;
+        Some(match (piece, piece.slice()) {
+            (Piece::Packed { packed, .. }, _) => self.unpack(packed),
+            (_, Some(slice)) if piece.len() < LONG_RUN => self.join(slice),
+            (_, slice) => Ok(slice?),
+        })
     }
-    // One slice alone is not copied.
-    if let Some(slices) = small.iter().map(|piece| piece.slice()).collect::<Option<Vec<_>>>() {
-        blocks.push(concat_batches(schema, &slices)?);
-    } else {
-        let batches: Vec<_> = small.iter().map(|piece| piece.batch()).collect();
-        let mut indices = Vec::with_capacity(*rows);
-        for (number, piece) in small.iter().enumerate() {
-            match piece {
-                Piece::Held { rows: BucketRows::List(list), .. } => {
-                    indices.extend(list.iter().map(|&row| (number, row as usize)));
-                }
-                _ => {
-                    let (start, length) = piece.run().unwrap_or((0, piece.len()));
-                    indices.extend((start..start + length).map(|row| (number, row)));
-                }
-            }
-        }
-        blocks.push(interleave_record_batch(&batches, &indices)?);
-    }
-    debug_assert!(blocks.iter().all(|block| block.schema() == *schema));
-    small.clear();
-    *rows = 0;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -18,29 +18,36 @@ fn numbers(blocks: &[RecordBatch]) -> Vec<i64> {
 }
 
 #[test]
-fn long_runs_are_sliced_and_the_rest_is_gathered_in_order() {
+fn long_runs_are_sliced_short_ones_joined_and_packed_rows_unpacked_in_order() {
     let (lane, budget) = (LaneBytes::default(), MemoryBudget::new(1 << 20));
     let long = Held::new(batch(0, 5000), &lane, &budget).unwrap();
     let short = Held::new(batch(10_000, 100), &lane, &budget).unwrap();
+    let packing = Packing::new(&batch(0, 1).schema()).unwrap();
+    let packed = packing.pack(&batch(20_000, 100), &[vec![3, 7], vec![99]]).unwrap();
+    let run = |held: &Held, start, length| Piece::Run { held: held.clone(), start, length };
     let mut waiting = Waiting::default();
-    waiting.push(&short, BucketRows::List(Box::new([3, 7])));
-    waiting.push(&short, BucketRows::Run { start: 50, length: 2 });
-    waiting.push(&long, BucketRows::Run { start: 100, length: 2000 });
-    waiting.push(&short, BucketRows::List(Box::new([99])));
-    let schema = batch(0, 1).schema();
-    let found = blocks(&waiting.pieces, &schema).unwrap();
-    let mut expected = vec![10_003, 10_007, 10_050, 10_051];
+    waiting.push(Piece::Packed { packed: packed[0].clone(), _charge: None });
+    waiting.push(Piece::Packed { packed: packed[1].clone(), _charge: None });
+    waiting.push(run(&short, 50, 2));
+    waiting.push(run(&short, 10, 1));
+    waiting.push(run(&long, 100, 2000));
+    waiting.push(Piece::Packed { packed: packed[0].clone(), _charge: None });
+    let found = Blocks::new(&waiting.pieces, &packing).collect::<Result<Vec<_>, _>>().unwrap();
+    let mut expected = vec![20_003, 20_007, 20_099, 10_050, 10_051, 10_010];
     expected.extend(100..2100);
-    expected.push(10_099);
+    expected.extend([20_003, 20_007]);
     assert_eq!(numbers(&found), expected);
-    assert_eq!(found.len(), 3);
-    assert_eq!(waiting.rows, 2005);
+    assert_eq!(found.len(), 4);
+    assert_eq!(waiting.rows, 2008);
     // The slice shares its numbers with the batch it was cut from.
-    let cut = found[1].column(0).as_primitive::<Int64Type>().values().inner().as_ptr();
+    let cut = found[2].column(0).as_primitive::<Int64Type>().values().inner().as_ptr();
     let whole = long.batch.column(0).as_primitive::<Int64Type>().values().inner().as_ptr();
     assert_eq!(cut as usize - whole as usize, 800);
-    let text = found[2].column(1).as_string_view().value(0).to_owned();
-    assert_eq!(text, "the text of row number 10099");
+    let text = found[3].column(1).as_string_view().value(1).to_owned();
+    assert_eq!(text, "the text of row number 20007");
+    // A run can be packed later, and is the same.
+    let late = run(&long, 100, 2000).packed(&packing).unwrap();
+    assert_eq!(packing.unpack(&[late]).unwrap(), found[2]);
 }
 
 #[test]

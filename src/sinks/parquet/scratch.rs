@@ -1,9 +1,9 @@
 //! Rows that wait on disk: a lane's scratch file.
 //!
 //! The file is unlinked when it is opened and no part of the state: a crash re-reads the source.
-//! Each spill is a run sorted by Hive partition, cut into small Arrow IPC messages, so that the
-//! flush merges the runs partition by partition and reads each message once. Nothing is compressed:
-//! the file lives for one epoch, mostly in the page cache, and lz4 costs more than it saves.
+//! Each spill is a run of packed rows sorted by Hive partition, so the flush reads the runs side by
+//! side and each byte once. Nothing is compressed: the file lives for one epoch, mostly in the page
+//! cache, and lz4 costs more than it saves.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -11,36 +11,27 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::SchemaRef;
-use arrow::error::ArrowError;
-use arrow::ipc::reader::FileDecoder;
-use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteOptions, write_message};
-use arrow::ipc::{Block, MetadataVersion};
 
 use super::layout::Bucket;
-use super::rows::{Piece, blocks};
-use super::table::compact;
+use super::packing::{PackedRows, Packing};
+use super::rows::Piece;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
-/// Rows of one message: few, because the merge holds one of each run in memory.
-const MESSAGE_ROWS: usize = 1024;
-/// From so many runs on, messages become smaller.
-const MANY_RUNS: usize = 16;
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 512 << 10;
 /// Rows of one Hive partition that are read back at once.
 const PART_ROWS: usize = 32 * 1024;
-/// Smaller messages than this cost more than they save.
-const LEAST_MESSAGE_ROWS: usize = 128;
 
-/// One Arrow IPC message in the file.
+/// Rows of one Hive partition that stand together in the file.
 #[derive(Debug)]
-struct Message {
+struct Slice {
+    bucket: Bucket,
     offset: u64,
-    metadata_length: usize,
-    body_length: usize,
-    /// Which rows belong to which Hive partition, ascending.
-    slices: Vec<(Bucket, usize, usize)>,
+    length: usize,
+    rows: usize,
+    /// CRC-32 of the bytes: text from a file is trusted no further than this.
+    checksum: u32,
 }
 
 /// A lane's scratch file.
@@ -48,91 +39,68 @@ struct Message {
 pub(super) struct Scratch {
     file: File,
     folder: String,
-    schema: SchemaRef,
+    packing: Arc<Packing>,
     end: u64,
-    runs: Vec<Vec<Message>>,
+    /// The slices of each spill, ascending by Hive partition, one after the other in the file.
+    runs: Vec<Vec<Slice>>,
+}
+
+/// A spill that is being written.
+struct Run<'a> {
+    scratch: &'a mut Scratch,
+    bytes: Vec<u8>,
+    /// Where in `bytes` the open slice starts.
+    start: usize,
+    rows: usize,
+    slices: Vec<Slice>,
 }
 
 impl Scratch {
     /// A new file in `folder`, which is made if it is not there.
-    pub(super) fn create(folder: &Path, schema: &SchemaRef) -> Result<Self> {
+    pub(super) fn create(folder: &Path, packing: &Arc<Packing>) -> Result<Self> {
         let file = std::fs::create_dir_all(folder)
             .and_then(|()| tempfile::tempfile_in(folder))
             .or_error(ErrorKind::Retryable, || {
                 format!("cannot make a scratch file in {}", folder.display())
             })?;
         let folder = folder.display().to_string();
-        Ok(Self { file, folder, schema: schema.clone(), end: 0, runs: Vec::new() })
+        Ok(Self { file, folder, packing: packing.clone(), end: 0, runs: Vec::new() })
     }
 
     /// Add a run: the rows of each Hive partition, the partitions ascending.
     pub(super) fn spill(&mut self, rows: Vec<(Bucket, Vec<Piece>)>) -> Result<()> {
-        let message_rows =
-            (MESSAGE_ROWS / (1 + self.runs.len() / MANY_RUNS)).max(LEAST_MESSAGE_ROWS);
-        let mut run = Vec::new();
-        let mut message: Vec<(Bucket, Piece)> = Vec::new();
-        let mut waiting = 0;
+        let packing = self.packing.clone();
+        let bytes = Vec::with_capacity(WRITE_BYTES * 2);
+        let mut run = Run { scratch: self, bytes, start: 0, rows: 0, slices: Vec::new() };
         for (bucket, pieces) in rows {
             for piece in pieces {
-                waiting += piece.len();
-                message.push((bucket, piece));
-                if waiting >= message_rows {
-                    waiting = 0;
-                    run.push(self.append(&std::mem::take(&mut message))?);
+                let packed = piece.packed(&packing).or_error(ErrorKind::Fatal, || {
+                    "cannot pack rows for the scratch file".to_owned()
+                })?;
+                run.bytes.extend_from_slice(&packed.bytes);
+                run.rows += packed.rows;
+                if run.bytes.len() >= WRITE_BYTES {
+                    run.end_slice(bucket);
+                    run.write()?;
                 }
             }
+            run.end_slice(bucket);
         }
-        if !message.is_empty() {
-            run.push(self.append(&message)?);
-        }
-        self.runs.push(run);
+        run.write()?;
+        let slices = run.slices;
+        self.runs.push(slices);
         Ok(())
     }
 
-    fn append(&mut self, pieces: &[(Bucket, Piece)]) -> Result<Message> {
-        let mut slices: Vec<(Bucket, usize, usize)> = Vec::new();
-        let mut rows = 0;
-        for (bucket, piece) in pieces {
-            match slices.last_mut() {
-                Some((last, _, length)) if last == bucket => *length += piece.len(),
-                _ => slices.push((*bucket, rows, piece.len())),
-            }
-            rows += piece.len();
-        }
-        let pieces: Vec<_> = pieces.iter().map(|(_, piece)| piece.clone()).collect();
-        let (bytes, metadata_length) = self
-            .encode(&pieces)
-            .or_error(ErrorKind::Fatal, || "cannot encode rows for the scratch file".to_owned())?;
-        self.file.write_all_at(&bytes, self.end).or_error(ErrorKind::Retryable, || {
-            format!("cannot write to the scratch file in {}", self.folder)
-        })?;
-        let offset = self.end;
-        self.end += bytes.len() as u64;
-        Ok(Message { offset, metadata_length, body_length: bytes.len() - metadata_length, slices })
-    }
-
-    fn encode(&self, pieces: &[Piece]) -> Result<(Vec<u8>, usize), ArrowError> {
-        let parts = blocks(pieces, &self.schema)?;
-        let batch = arrow::compute::concat_batches(&self.schema, &parts)?;
-        let options = IpcWriteOptions::default();
-        let (_, encoded) = IpcDataGenerator::default().encode(
-            &compact(&batch)?,
-            &mut DictionaryTracker::new(true),
-            &options,
-            &mut Default::default(),
-        )?;
-        let mut bytes = Vec::new();
-        let (metadata_length, _) = write_message(&mut bytes, encoded, &options)?;
-        Ok((bytes, metadata_length))
-    }
-
-    fn read(&self, message: &Message) -> Result<RecordBatch> {
-        let length = message.metadata_length + message.body_length;
+    /// Read slices that stand one after the other.
+    fn read(&self, slices: &[Slice]) -> Result<Vec<PackedRows>> {
+        let Some(first) = slices.first() else { return Ok(Vec::new()) };
+        let length = slices.iter().map(|slice| slice.length).sum();
         let mut bytes = Vec::with_capacity(length);
         // Unlike `read_exact_at` this needs no zeroes first; only the merge reads, so nothing else
         // moves the file's position.
         let read = (&self.file)
-            .seek(SeekFrom::Start(message.offset))
+            .seek(SeekFrom::Start(first.offset))
             .and_then(|_| (&self.file).take(length as u64).read_to_end(&mut bytes))
             .or_error(ErrorKind::Retryable, || {
                 format!("cannot read the scratch file in {}", self.folder)
@@ -140,26 +108,58 @@ impl Scratch {
         if read < length {
             return Err(Error::fatal("the scratch file is cut short"));
         }
-        let block = Block::new(0, message.metadata_length as i32, message.body_length as i64);
-        FileDecoder::new(self.schema.clone(), MetadataVersion::V5)
-            .read_record_batch(&block, &Buffer::from_vec(bytes))
-            .or_error(ErrorKind::Fatal, || "the scratch file is damaged".to_owned())?
-            .ok_or_else(|| Error::fatal("the scratch file holds an empty message"))
+        let bytes = Buffer::from_vec(bytes);
+        let mut packed = Vec::with_capacity(slices.len());
+        let mut start = 0;
+        for slice in slices {
+            let bytes = bytes.slice_with_length(start, slice.length);
+            if crc32fast::hash(&bytes) != slice.checksum {
+                return Err(Error::fatal(format!(
+                    "the scratch file in {} is damaged: the disk does not give back what was \
+                     written",
+                    self.folder
+                )));
+            }
+            packed.push(PackedRows { bytes, rows: slice.rows });
+            start += slice.length;
+        }
+        Ok(packed)
     }
 
     /// Read everything back, Hive partition by Hive partition.
     pub(super) fn into_merge(self) -> Merge {
-        let cursors = self.runs.iter().map(|_| Cursor::default()).collect();
-        Merge { scratch: Arc::new(self), cursors }
+        Merge { next: vec![0; self.runs.len()], scratch: self }
     }
 }
 
-/// Where the merge stands in one run.
-#[derive(Debug, Default)]
-struct Cursor {
-    message: usize,
-    slice: usize,
-    batch: Option<RecordBatch>,
+impl Run<'_> {
+    /// Rows of another Hive partition follow, or none.
+    fn end_slice(&mut self, bucket: Bucket) {
+        let bytes = self.bytes.get(self.start..).unwrap_or_default();
+        if bytes.is_empty() {
+            return;
+        }
+        self.slices.push(Slice {
+            bucket,
+            offset: self.scratch.end + self.start as u64,
+            length: bytes.len(),
+            rows: std::mem::take(&mut self.rows),
+            checksum: crc32fast::hash(bytes),
+        });
+        self.start = self.bytes.len();
+    }
+
+    /// Write what has come together; no slice is open.
+    fn write(&mut self) -> Result<()> {
+        let Scratch { file, folder, end, .. } = &mut *self.scratch;
+        file.write_all_at(&self.bytes, *end).or_error(ErrorKind::Retryable, || {
+            format!("cannot write to the scratch file in {folder}")
+        })?;
+        *end += self.bytes.len() as u64;
+        self.bytes.clear();
+        self.start = 0;
+        Ok(())
+    }
 }
 
 /// Rows of one Hive partition that were read back, oldest first.
@@ -176,8 +176,9 @@ pub(super) struct Part {
 /// Reads the runs of a scratch file side by side.
 #[derive(Debug)]
 pub(super) struct Merge {
-    scratch: Arc<Scratch>,
-    cursors: Vec<Cursor>,
+    scratch: Scratch,
+    /// The slice of each run that comes next.
+    next: Vec<usize>,
 }
 
 impl Merge {
@@ -185,51 +186,57 @@ impl Merge {
     /// many; empty at the end. A Hive partition of far more rows than [`PART_ROWS`] comes in parts,
     /// one after the other, so that it is never in memory whole.
     pub(super) fn next_group(&mut self, rows: usize) -> Result<Vec<Part>> {
-        let mut group = Vec::new();
-        let mut read = 0;
-        while read < rows {
+        let begin = self.next.clone();
+        let mut parts = Vec::new();
+        // Of each part, how many slices come from each run.
+        let mut counts: Vec<Vec<usize>> = Vec::new();
+        let mut planned = 0;
+        while planned < rows {
             let Some(bucket) = self.peek() else { break };
-            let pieces = self.take(bucket)?;
-            read += pieces.iter().map(Piece::len).sum::<usize>();
+            counts.push(self.plan(bucket, &mut planned));
             let is_last = self.peek() != Some(bucket);
-            group.push(Part { bucket, pieces, is_last });
+            parts.push(Part { bucket, pieces: Vec::new(), is_last });
             if !is_last {
                 break;
             }
         }
-        Ok(group)
+        for (number, (&begin, &end)) in begin.iter().zip(&self.next).enumerate() {
+            let slices = self.scratch.runs.get(number).and_then(|run| run.get(begin..end));
+            let mut read = self.scratch.read(slices.unwrap_or_default())?.into_iter();
+            for (part, counts) in parts.iter_mut().zip(&counts) {
+                let count = counts.get(number).copied().unwrap_or_default();
+                let pieces = read.by_ref().take(count);
+                part.pieces.extend(pieces.map(|packed| Piece::Packed { packed, _charge: None }));
+            }
+        }
+        Ok(parts)
     }
 
     fn peek(&self) -> Option<Bucket> {
-        let next = |(run, cursor): (&Vec<Message>, &Cursor)| {
-            run.get(cursor.message)?.slices.get(cursor.slice).map(|(bucket, _, _)| *bucket)
-        };
-        self.scratch.runs.iter().zip(&self.cursors).filter_map(next).min()
+        let next = |(run, next): (&Vec<Slice>, &usize)| run.get(*next).map(|slice| slice.bucket);
+        self.scratch.runs.iter().zip(&self.next).filter_map(next).min()
     }
 
-    fn take(&mut self, bucket: Bucket) -> Result<Vec<Piece>> {
-        let scratch = self.scratch.clone();
-        let (mut pieces, mut rows) = (Vec::new(), 0);
-        for (run, cursor) in scratch.runs.iter().zip(&mut self.cursors) {
-            while let Some(message) = run.get(cursor.message)
-                && let Some(&(found, start, length)) = message.slices.get(cursor.slice)
-                && found == bucket
-                && rows < PART_ROWS
+    /// Step over the slices of `bucket`, up to [`PART_ROWS`] rows; how many of each run they are.
+    fn plan(&mut self, bucket: Bucket, planned: &mut usize) -> Vec<usize> {
+        let mut rows = 0;
+        let mut counts = Vec::with_capacity(self.next.len());
+        for (run, next) in self.scratch.runs.iter().zip(&mut self.next) {
+            let begin = *next;
+            while rows < PART_ROWS
+                && let Some(slice) = run.get(*next)
+                && slice.bucket == bucket
             {
-                rows += length;
-                let batch = match cursor.batch.take() {
-                    Some(batch) => batch,
-                    None => scratch.read(message)?,
-                };
-                pieces.push(Piece::Read(batch.slice(start, length)));
-                cursor.slice += 1;
-                if cursor.slice == message.slices.len() {
-                    *cursor = Cursor { message: cursor.message + 1, slice: 0, batch: None };
-                } else {
-                    cursor.batch = Some(batch);
-                }
+                rows += slice.rows;
+                *next += 1;
             }
+            counts.push(*next - begin);
         }
-        Ok(pieces)
+        *planned += rows;
+        counts
     }
 }
+
+#[cfg(test)]
+#[path = "scratch_tests.rs"]
+mod tests;

@@ -35,9 +35,25 @@ pub struct SystemShape {
 pub(super) struct Table {
     /// Every column of a file.
     schema: SchemaRef,
+    /// Those that differ from row to row.
+    waiting: SchemaRef,
     /// For each column of the last stage, whether it is a key column.
     keys: Vec<bool>,
     shape: SystemShape,
+}
+
+/// Where all rows of a lane come from: what `_stream` and `_partition` say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Origin {
+    stream: Arc<str>,
+    partition: Arc<str>,
+}
+
+impl Origin {
+    /// Where the rows of a batch come from.
+    pub(super) fn of(system: &SystemColumns) -> Self {
+        Self { stream: system.stream.clone(), partition: system.partition.clone() }
+    }
 }
 
 impl Table {
@@ -65,7 +81,10 @@ impl Table {
         }
         let keys = fields.iter().map(|field| field.metadata().contains_key(KEY_COLUMN)).collect();
         fields.extend(system_fields(&shape)?);
-        Ok(Self { schema: Arc::new(Schema::new(fields)), keys, shape })
+        let differs = |field: &&Field| ![STREAM, PARTITION].contains(&field.name().as_str());
+        let waiting = fields.iter().filter(differs).cloned().collect::<Vec<_>>();
+        let (schema, waiting) = (Arc::new(Schema::new(fields)), Arc::new(Schema::new(waiting)));
+        Ok(Self { schema, waiting, keys, shape })
     }
 
     /// The columns of every file.
@@ -73,7 +92,28 @@ impl Table {
         &self.schema
     }
 
-    /// Rows of the table. Withheld rows keep their key columns and the system columns alone.
+    /// The columns in which rows wait: all but `_stream` and `_partition`.
+    pub(super) fn waiting_schema(&self) -> &SchemaRef {
+        &self.waiting
+    }
+
+    /// The columns of a file, of rows that waited.
+    pub(super) fn complete(&self, rows: &RecordBatch, origin: &Origin) -> Result<RecordBatch> {
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        let mut waiting = rows.columns().iter().cloned();
+        for field in self.schema.fields() {
+            columns.extend(match field.name().as_str() {
+                STREAM => Some(repeated(&origin.stream, rows.num_rows())?),
+                PARTITION => Some(repeated(&origin.partition, rows.num_rows())?),
+                _ => waiting.next(),
+            });
+        }
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .or_error(ErrorKind::Fatal, || "rows that waited lack a column".to_owned())
+    }
+
+    /// Rows of the table as they wait. Withheld rows keep their key columns and the system columns
+    /// alone.
     pub(super) fn assemble(
         &self,
         rows: &RecordBatch,
@@ -89,7 +129,7 @@ impl Table {
             )));
         }
         let withheld = withheld.map(|withheld| BooleanArray::new(withheld.clone(), None));
-        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        let mut columns = Vec::with_capacity(self.waiting.fields().len());
         for ((column, field), key) in
             rows.columns().iter().zip(self.schema.fields()).zip(&self.keys)
         {
@@ -102,7 +142,7 @@ impl Table {
             });
         }
         columns.extend(self.system(system, withheld.as_ref())?);
-        RecordBatch::try_new(self.schema.clone(), columns).or_error(ErrorKind::Fatal, failed)
+        RecordBatch::try_new(self.waiting.clone(), columns).or_error(ErrorKind::Fatal, failed)
     }
 
     fn system(
@@ -118,8 +158,6 @@ impl Table {
             Arc::new(system.key.clone()),
             Arc::new(system.event_time.clone()),
             Arc::new(system.version.clone()),
-            repeated(&system.stream, length)?,
-            repeated(&system.partition, length)?,
             as_type(&system.position, &position)?,
         ];
         let mut optional = |column: Option<ArrayRef>, kind: &DataType| -> Result<()> {

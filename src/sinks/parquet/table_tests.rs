@@ -40,6 +40,7 @@ fn withheld_rows_keep_keys_and_system_columns_alone() {
     let table = Table::new(&rows.schema(), shape(), &[]).unwrap();
     let withheld = BooleanBuffer::from(vec![false, true, false]);
     let batch = table.assemble(&rows, &system(3), Some(&withheld)).unwrap();
+    let batch = table.complete(&batch, &Origin::of(&system(3))).unwrap();
     let text = |name: &str| -> Vec<Option<String>> {
         let column = batch.column_by_name(name).unwrap().as_string_view();
         column.iter().map(|value| value.map(str::to_owned)).collect()
@@ -61,6 +62,8 @@ fn the_columns_are_the_same_whatever_a_batch_brings() {
     let mut system = system(3);
     system.extra = None;
     let batch = table.assemble(&rows, &system, None).unwrap();
+    assert_eq!(batch.schema(), *table.waiting_schema());
+    let batch = table.complete(&batch, &Origin::of(&system)).unwrap();
     assert_eq!(batch.schema(), *table.schema());
     assert_eq!(batch.column_by_name(BEFORE).unwrap().null_count(), 3);
     assert_eq!(batch.column_by_name(POSITION).unwrap().as_string_view().value(2), "2");

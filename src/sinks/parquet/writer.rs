@@ -1,21 +1,25 @@
 //! The writer of one epoch of one lane.
 //!
-//! Rows wait as Arrow, by Hive partition, up to the lane's share of the memory budget. A Hive
-//! partition with a row group's rows takes an encoder slot, encodes on the compute seam while the
-//! lane goes on, and hands the bytes to its staged file. Where many small Hive partitions fill the
-//! share, their rows go to the lane's scratch file until the flush.
+//! Rows wait by Hive partition, up to the lane's share of the memory budget: as Arrow where a batch
+//! comes in long runs, packed where its rows are scattered. A Hive partition with a row group's rows
+//! takes an encoder slot, encodes on the compute seam while the lane goes on, and hands the bytes to
+//! its staged file. Where many small Hive partitions fill the share, their rows go to the lane's
+//! scratch file until the flush.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::Shared;
 use super::encoder::{Encoded, FileEncoder, ROW_GROUP_ROWS, Work};
-use super::layout::Bucket;
-use super::rows::{BLOCK_ROWS, Held, LaneBytes, Piece, Waiting};
+use super::layout::{Bucket, Places};
+use super::rows::{BLOCK_ROWS, Held, LaneBytes, LaneCharge, Piece, Waiting};
 use super::scratch::{Part, Scratch};
+use super::table::Origin;
 use crate::component::{EpochId, EpochWriter, Flushed, StagedFile};
 use crate::compute;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -52,6 +56,8 @@ type Answer = oneshot::Receiver<Result<Vec<Encoded>>>;
 pub(super) struct LakeWriter {
     shared: Arc<Shared>,
     epoch: EpochId,
+    /// Of every row so far.
+    origin: Origin,
     lane: LaneBytes,
     waiting: BTreeMap<Bucket, Waiting>,
     scratch: Option<Scratch>,
@@ -69,6 +75,7 @@ impl LakeWriter {
         Self {
             shared,
             epoch: epoch.clone(),
+            origin: Origin::default(),
             lane: LaneBytes::default(),
             waiting: BTreeMap::new(),
             scratch: None,
@@ -82,7 +89,7 @@ impl LakeWriter {
     }
 
     /// Let the rows wait; the answer names the Hive partitions that have a row group now.
-    fn take_in(&mut self, rows: SinkRows) -> Result<(Vec<DeadLetter>, Vec<Bucket>)> {
+    async fn take_in(&mut self, rows: SinkRows) -> Result<(Vec<DeadLetter>, Vec<Bucket>)> {
         let shared = self.shared.clone();
         let SinkRows { batch, withheld } = rows;
         let bounds = shared.layout.bounds(shared.context.clock.now_micros());
@@ -91,18 +98,22 @@ impl LakeWriter {
         let letters =
             letters.map(|(row, reason)| dead_letter(&shared.name, &batch, row, reason)).collect();
         let mut full = Vec::new();
-        if assigned.buckets.is_empty() {
+        if assigned.places.is_empty() {
             return Ok((letters, full));
+        }
+        let origin = Origin::of(&batch.system);
+        if self.rows == 0 {
+            self.origin = origin;
+        } else if self.origin != origin {
+            return Err(Error::fatal("one lane brings rows of two partitions"));
         }
         let table = shared.table.assemble(&batch.rows, &batch.system, withheld.as_ref())?;
         drop(batch);
-        let held = Held::new(table, &self.lane, &shared.context.memory)
-            .or_error(ErrorKind::Fatal, || "cannot copy waiting rows".to_owned())?;
         let limit = ROW_GROUP_BYTES.min(shared.context.memory.share() / 2);
-        for (bucket, rows) in assigned.buckets {
-            self.rows += rows.len() as u64;
+        for (bucket, piece) in self.pieces(table, assigned.places).await? {
+            self.rows += piece.len() as u64;
             let waiting = self.waiting.entry(bucket).or_default();
-            waiting.push(&held, rows);
+            waiting.push(piece);
             let is_full = waiting.bytes >= limit || waiting.rows >= ROW_GROUP_ROWS;
             if is_full && !full.contains(&bucket) {
                 full.push(bucket);
@@ -111,10 +122,37 @@ impl LakeWriter {
         Ok((letters, full))
     }
 
+    /// The rows of a batch by Hive partition, charged to the lane.
+    async fn pieces(&mut self, table: RecordBatch, places: Places) -> Result<Vec<(Bucket, Piece)>> {
+        let context = &self.shared.context;
+        let runs = match places {
+            Places::Runs(runs) => runs,
+            Places::Lists(lists) => {
+                let packing = self.shared.packing.clone();
+                let packed = compute::run(&context.compute, move || {
+                    let (buckets, rows): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
+                    packing.pack(&table, &rows).map(|packed| buckets.into_iter().zip(packed))
+                })
+                .await?
+                .or_error(ErrorKind::Fatal, || "cannot pack waiting rows".to_owned())?;
+                let bytes = packed.clone().map(|(_, packed)| packed.bytes.len()).sum();
+                let charge = LaneCharge::new(bytes, &self.lane, &context.memory);
+                let piece = |packed| Piece::Packed { packed, _charge: Some(charge.clone()) };
+                return Ok(packed.map(|(bucket, packed)| (bucket, piece(packed))).collect());
+            }
+        };
+        let held = Held::new(table, &self.lane, &context.memory)
+            .or_error(ErrorKind::Fatal, || "cannot copy waiting rows".to_owned())?;
+        let piece = |(bucket, Range { start, end })| {
+            (bucket, Piece::Run { held: held.clone(), start, length: end - start })
+        };
+        Ok(runs.into_iter().map(piece).collect())
+    }
+
     /// The lane keeps more alive than its share: encode what is worth a row group, and put the rest
     /// into the scratch file.
     async fn make_room(&mut self) -> Result<()> {
-        self.absorb_all().await?;
+        self.catch_up().await?;
         if self.lane.used() <= self.shared.context.memory.share() {
             return Ok(());
         }
@@ -127,7 +165,7 @@ impl LakeWriter {
         for bucket in large {
             self.encode_waiting(bucket).await?;
         }
-        self.absorb_all().await?;
+        self.catch_up().await?;
         let rest: Vec<_> = std::mem::take(&mut self.waiting)
             .into_iter()
             .map(|(bucket, waiting)| (bucket, waiting.pieces))
@@ -139,7 +177,7 @@ impl LakeWriter {
         let scratch = compute::run(&self.shared.context.compute, move || {
             let mut scratch = match scratch {
                 Some(scratch) => scratch,
-                None => Scratch::create(&shared.scratch, shared.table.schema())?,
+                None => Scratch::create(&shared.scratch, &shared.packing)?,
             };
             scratch.spill(rest)?;
             Ok::<_, Error>(scratch)
@@ -152,7 +190,7 @@ impl LakeWriter {
     /// Encode what waits of one Hive partition as a row group, while the lane goes on.
     async fn encode_waiting(&mut self, bucket: Bucket) -> Result<()> {
         // One job at a time while the lane runs: what it holds is then bounded by its share.
-        self.absorb_all().await?;
+        self.catch_up().await?;
         let Some(waiting) = self.waiting.remove(&bucket) else { return Ok(()) };
         let work = self.work(bucket, waiting.pieces, false);
         self.start(vec![work]).await
@@ -176,7 +214,8 @@ impl LakeWriter {
         });
         let footer = last.then(|| shared.footer(epoch, &file.identity.nonce));
         self.busy.insert(bucket);
-        Work { bucket, pieces, encoder: file.encoder.take(), footer }
+        let encoder = file.encoder.take();
+        Work { bucket, origin: self.origin.clone(), pieces, encoder, footer }
     }
 
     /// Take an encoder slot and set a job going. The slot is given back when it has encoded.
@@ -188,10 +227,10 @@ impl LakeWriter {
             .acquire_owned()
             .await
             .or_error(ErrorKind::Fatal, || "the encoder slots are closed".to_owned())?;
-        let encodings = self.shared.encodings.clone();
+        let shared = self.shared.clone();
         let (sender, receiver) = oneshot::channel();
         compute.submit(Box::new(move || {
-            let encoded = work.into_iter().map(|work| work.run(&encodings)).collect();
+            let encoded = work.into_iter().map(|work| work.run(&shared)).collect();
             drop(slot);
             // Nobody waits where the epoch was abandoned.
             let _ = sender.send(encoded);
@@ -228,11 +267,17 @@ impl LakeWriter {
         Ok(())
     }
 
+    /// Hand the bytes of every job to its files.
     async fn absorb_all(&mut self) -> Result<()> {
         while !self.jobs.is_empty() {
             self.absorb().await?;
         }
-        // What has grown large is ended here, where no job holds it.
+        Ok(())
+    }
+
+    /// Wait for every job, and end files that have grown large: no job holds them now.
+    async fn catch_up(&mut self) -> Result<()> {
+        self.absorb_all().await?;
         let large: Vec<Bucket> = self
             .files
             .iter()
@@ -265,33 +310,9 @@ impl LakeWriter {
 
     /// Encode everything that waits and end every file.
     async fn finish_all(&mut self) -> Result<()> {
-        self.absorb_all().await?;
+        self.catch_up().await?;
         if let Some(scratch) = self.scratch.take() {
-            let mut merge = scratch.into_merge();
-            loop {
-                let (back, group) = compute::run(&self.shared.context.compute, move || {
-                    let group = merge.next_group(BLOCK_ROWS);
-                    (merge, group)
-                })
-                .await?;
-                merge = back;
-                let group = group?;
-                if group.is_empty() {
-                    break;
-                }
-                let group = group
-                    .into_iter()
-                    .map(|mut part| {
-                        if part.is_last {
-                            let newer = self.waiting.remove(&part.bucket);
-                            let newer = newer.into_iter().flat_map(|waiting| waiting.pieces);
-                            part.pieces.extend(newer);
-                        }
-                        part
-                    })
-                    .collect();
-                self.encode_parts(group).await?;
-            }
+            self.encode_scratch(scratch).await?;
         }
         let whole = |bucket, pieces| Part { bucket, pieces, is_last: true };
         let mut group = Vec::new();
@@ -305,16 +326,33 @@ impl LakeWriter {
             }
         }
         self.encode_parts(group).await?;
-        while !self.jobs.is_empty() {
-            self.absorb().await?;
-        }
+        self.absorb_all().await?;
         // Files whose rows have all been encoded already lack their footer only.
         let rest = self.files.keys().map(|bucket| whole(*bucket, Vec::new())).collect();
         self.encode_parts(rest).await?;
-        while !self.jobs.is_empty() {
-            self.absorb().await?;
+        self.absorb_all().await
+    }
+
+    /// Encode what the scratch file holds, and what came after it for the same Hive partitions.
+    async fn encode_scratch(&mut self, scratch: Scratch) -> Result<()> {
+        let mut merge = scratch.into_merge();
+        loop {
+            let (back, group) = compute::run(&self.shared.context.compute, move || {
+                let group = merge.next_group(BLOCK_ROWS);
+                (merge, group)
+            })
+            .await?;
+            merge = back;
+            let mut group = group?;
+            if group.is_empty() {
+                return Ok(());
+            }
+            for part in group.iter_mut().filter(|part| part.is_last) {
+                let newer = self.waiting.remove(&part.bucket);
+                part.pieces.extend(newer.into_iter().flat_map(|waiting| waiting.pieces));
+            }
+            self.encode_parts(group).await?;
         }
-        Ok(())
     }
 
     /// Encode rows of several Hive partitions in one job, and end the files of those that are whole.
@@ -353,7 +391,7 @@ impl LakeWriter {
 impl EpochWriter for LakeWriter {
     /// An error leaves the writer fit only to be abandoned.
     async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
-        let (letters, full) = self.take_in(rows)?;
+        let (letters, full) = self.take_in(rows).await?;
         for bucket in full {
             self.encode_waiting(bucket).await?;
         }
