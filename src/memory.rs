@@ -34,7 +34,7 @@ impl MemoryBudget {
     }
     /// Bytes in all, for the lanes that there are now.
     pub fn total(&self) -> usize {
-        self.base + self.each_lane * self.lanes.load(Ordering::Relaxed).max(1)
+        self.base + self.each_lane * self.lanes()
     }
     /// Bytes charged now.
     pub fn used(&self) -> usize {
@@ -42,7 +42,11 @@ impl MemoryBudget {
     }
     /// Bytes that one lane may hold now.
     pub fn share(&self) -> usize {
-        self.base / self.lanes.load(Ordering::Relaxed).max(1) + self.each_lane
+        self.base / self.lanes() + self.each_lane
+    }
+    /// Lanes counted in, one at least.
+    pub fn lanes(&self) -> usize {
+        self.lanes.load(Ordering::Relaxed).max(1)
     }
     /// Count a lane in; its place is given back when the answer is dropped.
     pub fn join(self: &Arc<Self>) -> LanePlace {

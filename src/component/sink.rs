@@ -96,6 +96,12 @@ pub trait EpochWriter: Send {
         Err(crate::Error::fatal("this sink takes no dead letters"))
     }
 
+    /// True where the writer keeps so much aside until the flush that the epoch should end soon,
+    /// whatever the lane's policy says. Asked after each batch.
+    fn is_heavy(&self) -> bool {
+        false
+    }
+
     /// Make everything durable, still invisible. Nothing of the epoch may be prepared before.
     async fn flush(self: Box<Self>) -> Result<Flushed>;
 

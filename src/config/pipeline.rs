@@ -58,7 +58,8 @@ pub struct PipelineConfig {
 /// When a lane commits what it has read.
 ///
 /// It commits at `size`; after `every` if it has `min_size` by then, else after `max_age`; and
-/// whenever it must: at the end of its partition, or when the process is asked to stop.
+/// whenever it must: at the end of its partition, when the process is asked to stop, or when its rows
+/// of many Hive partitions fill its part of the 8 GiB of disk that a process may use for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommitConfig {
@@ -76,7 +77,7 @@ impl Default for CommitConfig {
     fn default() -> Self {
         Self {
             every: Interval::seconds(300),
-            size: ByteSize::mebibytes(256),
+            size: ByteSize::mebibytes(1024),
             min_size: ByteSize::mebibytes(8),
             max_age: Interval::seconds(3600),
         }

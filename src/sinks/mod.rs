@@ -80,6 +80,7 @@ pub fn build(name: &str, config: &SinkConfig, inputs: &SinkInputs<'_>) -> Result
         },
         ownership: inputs.ownership.clone(),
         scratch: inputs.scratch.clone(),
+        scratch_bytes: parquet::DEFAULT_SCRATCH_BYTES,
     };
     Ok(Arc::new(parquet::ParquetSink::new(settings, inputs.context.clone())?))
 }

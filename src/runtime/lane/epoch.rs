@@ -69,6 +69,11 @@ impl OpenEpoch {
         Some(self.opened? + age.duration())
     }
 
+    /// A writer asks for the epoch's end.
+    pub(super) fn is_heavy(&self) -> bool {
+        self.writers.iter().flatten().any(|writer| writer.is_heavy())
+    }
+
     /// Give `batch` to every sink. After an error the epoch is fit only to be abandoned.
     pub(super) async fn write(&mut self, parts: &LaneParts, mut batch: Batch) -> Result<()> {
         if batch.range.from != self.to && !planted(Mutant::FilteredRangeNotCarried) {

@@ -287,7 +287,7 @@ impl Lane {
         let mut control_due = Instant::now() + CONTROL_INTERVAL;
         let commit = self.parts.settings.commit.clone();
         loop {
-            if epoch.bytes >= commit.size.bytes() {
+            if epoch.bytes >= commit.size.bytes() || epoch.is_heavy() {
                 return Ok(Cut::Due);
             }
             let age_due = epoch.due(&commit);

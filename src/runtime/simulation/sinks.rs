@@ -143,6 +143,11 @@ impl EpochWriter for LineWriter {
         self.put(BTreeMap::from([(0, letters.iter().map(line).collect())])).await
     }
 
+    /// Every third epoch ends as soon as it has a row.
+    fn is_heavy(&self) -> bool {
+        self.epoch.epoch.is_multiple_of(3) && self.rows > 0
+    }
+
     async fn flush(self: Box<Self>) -> Result<Flushed> {
         let staging = &self.sink.staging;
         let (mut files, mut failure) = (Vec::new(), None);

@@ -43,6 +43,10 @@ use crate::sinks::staging::{self, Staging};
 /// Key of a footer's entry: the file's nonce.
 pub const NONCE: &str = "acequia.nonce";
 
+/// What the scratch files of a process may take: with the largest epoch of each lane that is more
+/// than four lanes use, and lets many lanes run on a small disk.
+pub const DEFAULT_SCRATCH_BYTES: u64 = 8 << 30;
+
 /// What a table is made of.
 #[derive(Debug, Clone)]
 pub struct TableSettings<'a> {
@@ -60,6 +64,8 @@ pub struct TableSettings<'a> {
     pub ownership: Ownership,
     /// Folder for rows that do not fit into memory; outside every table.
     pub scratch: PathBuf,
+    /// Bytes that the scratch files of all lanes may take.
+    pub scratch_bytes: u64,
 }
 
 /// What every writer of one table needs.
@@ -72,6 +78,7 @@ struct Shared {
     contract_version: String,
     ownership: Ownership,
     scratch: PathBuf,
+    scratch_bytes: u64,
     staging: Arc<dyn Staging>,
     context: Context,
 }
@@ -127,6 +134,7 @@ impl ParquetSink {
             contract_version: settings.contract.version.clone(),
             ownership: settings.ownership,
             scratch: settings.scratch,
+            scratch_bytes: settings.scratch_bytes,
             staging,
             context,
         };

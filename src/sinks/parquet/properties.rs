@@ -101,6 +101,7 @@ impl Encodings {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
+            .set_write_batch_size(8192)
             // Pages by size alone: a page of few small values costs a compression of its own.
             .set_data_page_row_count_limit(ROW_GROUP_ROWS)
             .set_coerce_types(true);

@@ -92,6 +92,11 @@ impl Scratch {
         Ok(())
     }
 
+    /// Bytes in the file.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
+    }
+
     /// Read slices that stand one after the other.
     fn read(&self, slices: &[Slice]) -> Result<Vec<PackedRows>> {
         let Some(first) = slices.first() else { return Ok(Vec::new()) };

@@ -23,6 +23,7 @@ use crate::memory::MemoryBudget;
 use crate::testing::staging::{FaultPoint, MemoryStaging};
 
 const DAY: i64 = 86_400_000_000;
+const SCRATCH_BYTES: u64 = 2 << 20;
 /// 2024-01-01.
 const START: i64 = 1_704_067_200_000_000;
 
@@ -104,6 +105,7 @@ pub(super) fn settings<'a>(
         system: SystemShape { counted: true, before: None, extra: true },
         ownership: ownership(),
         scratch: scratch.to_owned(),
+        scratch_bytes: SCRATCH_BYTES,
     }
 }
 
@@ -315,6 +317,27 @@ async fn a_small_budget_holds_however_many_days_are_open() {
     assert_eq!(staged.len(), 60, "one file for each Hive partition");
     assert_eq!(sink.publish(&staged).await.unwrap(), Published::All);
     assert_eq!(read_back(&staging), expected(&scattered()));
+}
+
+#[tokio::test]
+async fn a_writer_asks_for_the_end_when_its_scratch_file_is_large() {
+    let (scratch, staging) = (tempfile::tempdir().unwrap(), MemoryStaging::new("root"));
+    for lanes in [1, 2] {
+        let context = context(1 << 20);
+        let _places: Vec<_> = (0..lanes).map(|_| context.memory.join()).collect();
+        let sink = sink(&staging, scratch.path(), context.clone());
+        let mut writer = sink.begin(&epoch(1, 1)).await.unwrap();
+        let mut light = 0;
+        for (first, days) in scattered() {
+            writer.write(whole(batch(first, &days))).await.unwrap();
+            light += usize::from(!writer.is_heavy());
+        }
+        assert!(writer.is_heavy());
+        // A row is about 190 bytes packed, a batch of them 95 KB; the limit is 2 MiB for all lanes.
+        let expected = 22 / lanes;
+        assert!((expected - 8..expected + 8).contains(&light), "{light} of {lanes} lanes");
+        writer.abandon().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

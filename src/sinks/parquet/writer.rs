@@ -401,6 +401,13 @@ impl EpochWriter for LakeWriter {
         Ok(letters)
     }
 
+    /// The lane's part of the process's scratch files is full.
+    fn is_heavy(&self) -> bool {
+        let lanes = self.shared.context.memory.lanes() as u64;
+        let scratch = self.scratch.as_ref();
+        scratch.is_some_and(|scratch| scratch.bytes() >= self.shared.scratch_bytes / lanes)
+    }
+
     async fn flush(mut self: Box<Self>) -> Result<Flushed> {
         let named = |error: Error, sink: &str| error.context(format!("sink {sink}"));
         if let Err(error) = self.finish_all().await {

@@ -10,7 +10,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Encoding, FoundFile, POSITION_BITS};
-use super::ranges::{self, Range};
+use super::ranges::{self, Range, Splitting};
 use crate::component::checkpoint::Document;
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, SwapAnswer};
 use crate::error::{Error, Result};
@@ -79,7 +79,7 @@ impl ListedFile {
 pub(super) async fn settle(
     store: &dyn CheckpointStore,
     found: Vec<FoundFile>,
-    range_bytes: u64,
+    splitting: Splitting,
     closed: &HashSet<PartitionId>,
     context: &Context,
 ) -> Result<(Manifest, usize)> {
@@ -104,7 +104,7 @@ pub(super) async fn settle(
             return Ok((manifest, 0));
         }
         if split.is_empty() {
-            split = split_files(added.clone(), range_bytes).await?;
+            split = split_files(added.clone(), splitting).await?;
         }
         for file in &added {
             append(&mut manifest, file, &split)?;
@@ -147,12 +147,12 @@ fn append(
 /// Look into the new files, away from the asynchronous threads.
 async fn split_files(
     added: Vec<FoundFile>,
-    range_bytes: u64,
+    splitting: Splitting,
 ) -> Result<HashMap<String, (Encoding, Vec<Range>)>> {
     let split = move || {
         let one = |file: FoundFile| {
             let encoding = files::encoding(&file.path)?;
-            let ranges = ranges::split(&file, encoding, range_bytes)?;
+            let ranges = ranges::split(&file, encoding, splitting)?;
             Ok((file.name, (encoding, ranges)))
         };
         added.into_iter().map(one).collect()

@@ -28,8 +28,9 @@ impl Archive {
         let pattern = self.folder.path().join("*.ndjson").to_str().unwrap().to_owned();
         let found = files::list(&super::super::Paths::One(pattern), Default::default())?;
         let context = crate::testing::context(1);
+        let splitting = Splitting { range_bytes, lanes: 1 };
         let (manifest, added) =
-            settle(&self.store, found, range_bytes, &self.closed, &context).await?;
+            settle(&self.store, found, splitting, &self.closed, &context).await?;
         let partitions = manifest
             .files
             .iter()

@@ -42,7 +42,8 @@ pub struct ArchiveConfig {
     /// Records above this size become dead letters that keep their first 64 KiB.
     #[serde(default = "default_max_record_size")]
     pub max_record_size: ByteSize,
-    /// Plain files are split into byte ranges of about this size, each a lane of its own.
+    /// Plain and Parquet files are split into ranges of at most about this size, each a lane of its
+    /// own; smaller ones where lanes would be idle otherwise.
     #[serde(default = "default_range_size")]
     pub range_size: ByteSize,
     /// Lanes that are open at once.
@@ -85,7 +86,7 @@ fn default_max_record_size() -> ByteSize {
     ByteSize::mebibytes(1)
 }
 fn default_range_size() -> ByteSize {
-    ByteSize::mebibytes(256)
+    ByteSize::mebibytes(1024)
 }
 fn default_lanes() -> u16 {
     4

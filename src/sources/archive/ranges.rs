@@ -21,17 +21,45 @@ pub(super) struct Range {
     pub(super) to: Option<u64>,
 }
 
-/// Split `file` into ranges of about `range_bytes`.
-pub(super) fn split(file: &FoundFile, encoding: Encoding, range_bytes: u64) -> Result<Vec<Range>> {
-    match encoding {
-        Encoding::Plain => Ok(split_evenly(file.size, parts(file.size, range_bytes))),
-        Encoding::Gzip | Encoding::Zstd => Ok(vec![Range { from: 0, to: None }]),
-        Encoding::Parquet => Ok(by_row_groups(&row_groups(&file.path)?, range_bytes)),
+/// How large files are split.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Splitting {
+    /// Longest range, in bytes.
+    pub(super) range_bytes: u64,
+    /// Lanes that read at once.
+    pub(super) lanes: u64,
+}
+
+/// A file is not split further than into ranges of this size for the sake of idle lanes.
+const USEFUL_RANGE_BYTES: u64 = 64 << 20;
+
+impl Splitting {
+    /// The number of ranges of so many bytes: enough that none is too long and that no lane is idle,
+    /// and where they are more than the lanes a multiple of those, so that no lane works on alone at
+    /// the end.
+    fn parts(self, bytes: u64) -> u64 {
+        let lanes = self.lanes.max(1);
+        let needed = bytes.div_ceil(self.range_bytes.max(1));
+        let parts = needed.max(lanes.min(bytes / USEFUL_RANGE_BYTES)).max(1);
+        if parts > lanes { parts.next_multiple_of(lanes) } else { parts }
     }
 }
 
-fn parts(bytes: u64, range_bytes: u64) -> u64 {
-    bytes.div_ceil(range_bytes.max(1)).max(1)
+/// Split `file` into ranges.
+pub(super) fn split(
+    file: &FoundFile,
+    encoding: Encoding,
+    splitting: Splitting,
+) -> Result<Vec<Range>> {
+    match encoding {
+        Encoding::Plain => Ok(split_evenly(file.size, splitting.parts(file.size))),
+        Encoding::Gzip | Encoding::Zstd => Ok(vec![Range { from: 0, to: None }]),
+        Encoding::Parquet => {
+            let groups = row_groups(&file.path)?;
+            let bytes: u64 = groups.iter().map(|(_, bytes)| bytes).sum();
+            Ok(by_row_groups(&groups, bytes.div_ceil(splitting.parts(bytes))))
+        }
+    }
 }
 
 /// `parts` ranges that differ by one at most; they meet, begin at 0 and end at `end`.
@@ -89,7 +117,7 @@ mod tests {
     #[test]
     fn ranges_meet_and_cover_the_file() {
         for (size, range_bytes) in [(0, 10), (1, 10), (10, 10), (11, 10), (999, 7), (5, 0)] {
-            let ranges = split_evenly(size, parts(size, range_bytes));
+            let ranges = split_evenly(size, Splitting { range_bytes, lanes: 3 }.parts(size));
             assert_eq!(ranges.first().unwrap().from, 0);
             assert_eq!(ranges.last().unwrap().to, Some(size));
             for pair in ranges.windows(2) {
@@ -98,6 +126,16 @@ mod tests {
             let longest = ranges.iter().map(|range| range.to.unwrap() - range.from).max();
             assert!(longest.unwrap() <= range_bytes.max(1), "{size} by {range_bytes}");
         }
+    }
+
+    #[test]
+    fn no_lane_is_idle_and_none_works_alone_at_the_end() {
+        let parts =
+            |mebibytes: u64| Splitting { range_bytes: 1 << 30, lanes: 4 }.parts(mebibytes << 20);
+        assert_eq!([1, 63, 127, 128, 255, 256, 1000].map(parts), [1, 1, 1, 2, 3, 4, 4]);
+        assert_eq!([2500, 4096, 4097, 8192, 8193].map(parts), [4, 4, 8, 8, 12]);
+        let alone = Splitting { range_bytes: 1 << 30, lanes: 1 };
+        assert_eq!([1, 1024, 2500].map(|mebibytes: u64| alone.parts(mebibytes << 20)), [1, 1, 3]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use super::ArchiveConfig;
 use super::files::{self, Encoding, FoundFile, POSITION_BITS};
 use super::manifest::{self, ListedFile, Manifest};
-use super::ranges::Range;
+use super::ranges::{Range, Splitting};
 use super::reader::{ReadAhead, Reading};
 use crate::codec::Format;
 use crate::component::checkpoint::Document;
@@ -91,14 +91,10 @@ impl ArchiveSource {
             .map_err(|cause| Error::fatal("listing the archive ended early").caused_by(cause))??;
         let records = read_records(store).await?;
         let closed = records.iter().filter(|(_, closed)| closed.read).map(|(id, _)| id.clone());
-        let (listed, added) = manifest::settle(
-            store,
-            found.clone(),
-            config.range_size.bytes(),
-            &closed.collect(),
-            context,
-        )
-        .await?;
+        let splitting =
+            Splitting { range_bytes: config.range_size.bytes(), lanes: config.lanes.into() };
+        let (listed, added) =
+            manifest::settle(store, found.clone(), splitting, &closed.collect(), context).await?;
         if listed.files.is_empty() {
             return Err(Error::config(format!("no file matches {}", config.path)));
         }
