@@ -180,6 +180,7 @@ fn lake(contract: &Contract, by: Granularity) -> ParquetSink {
             store: "bench".to_owned(),
         },
         scratch: std::env::temp_dir(),
+        scratch_bytes: acequia::sinks::parquet::DEFAULT_SCRATCH_BYTES,
     };
     let staging = Arc::new(MemoryStaging::new("memory"));
     ParquetSink::with_staging(settings, staging, acequia::testing::context(1)).expect("a table")

@@ -10,11 +10,11 @@ use clap::Parser;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Few arenas hold less memory at the same speed; pages that were freed go back after ten seconds,
-/// since a second costs a twentieth of the time. `MALLOC_CONF` overrules it.
+/// those of large blocks too, since a second costs a twentieth of the time. `MALLOC_CONF` overrules it.
 // SAFETY: jemalloc reads the symbol once, as a C string; nothing else has the name.
 #[allow(unsafe_code, non_upper_case_globals)]
 #[unsafe(export_name = "malloc_conf")]
-pub static malloc_conf: &[u8] = b"narenas:4,dirty_decay_ms:10000,muzzy_decay_ms:0\0";
+pub static malloc_conf: &[u8] = b"narenas:4,dirty_decay_ms:10000,oversize_threshold:0\0";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

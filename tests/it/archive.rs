@@ -211,7 +211,7 @@ async fn at_most_so_many_lanes_are_open_and_an_end_lets_the_next_in() {
     let first = assigned(&source).await;
     assert_eq!(first.len(), 3);
     let size = archive.path("a.ndjson").metadata().unwrap().len();
-    let parts = size.div_ceil(1000);
+    let parts = size.div_ceil(1000).next_multiple_of(3);
     let end = size / parts;
     assert_eq!(first[0].partition.as_str(), format!("1:a.ndjson@0-{end}"));
     assert_eq!((&*first[0].label, &*first[0].stream), ("a.ndjson", "messages"));

@@ -5,7 +5,6 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::Shared;
@@ -17,6 +16,9 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Rows of a row group at most.
 pub(super) const ROW_GROUP_ROWS: usize = 128 * 1024;
+
+/// Rows of a page at most: a dictionary's indices take eight bytes each until their page is written.
+pub(super) const PAGE_ROWS: usize = 32 * 1024;
 
 /// A file that is being encoded; its bytes are taken out after each row group.
 pub(super) struct FileEncoder {
@@ -33,9 +35,18 @@ struct OpenRowGroup {
 }
 
 impl FileEncoder {
-    fn new(encodings: &Encodings, properties: WriterPropertiesPtr) -> ParquetResult<Self> {
+    /// A new file, encoded as its first rows suggest.
+    fn new(
+        encodings: &Encodings,
+        sample: &RecordBatch,
+        footer: Vec<(&'static str, String)>,
+    ) -> ParquetResult<Self> {
         let root = encodings.descriptor().root_schema_ptr();
-        let writer = SerializedFileWriter::new(Vec::new(), root, properties)?;
+        let properties = encodings.properties(sample);
+        let mut writer = SerializedFileWriter::new(Vec::new(), root, properties)?;
+        for (key, value) in footer {
+            writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
+        }
         let schema = encodings.schema().clone();
         let row_groups = ArrowRowGroupWriterFactory::new(&writer, schema.clone());
         Ok(Self { writer, row_groups, schema, number: 0, open: None })
@@ -77,10 +88,7 @@ impl FileEncoder {
         Ok(())
     }
 
-    fn finish(&mut self, footer: &[(&'static str, String)]) -> ParquetResult<()> {
-        for (key, value) in footer {
-            self.writer.append_key_value_metadata(KeyValue::new((*key).to_owned(), value.clone()));
-        }
+    fn finish(&mut self) -> ParquetResult<()> {
         self.writer.finish().map(|_| ())
     }
 
@@ -104,8 +112,20 @@ pub(super) struct Work {
     pub(super) pieces: Vec<Piece>,
     /// The file; `None`: a new one.
     pub(super) encoder: Option<FileEncoder>,
-    /// What the footer says, where nothing follows in this file.
-    pub(super) footer: Option<Vec<(&'static str, String)>>,
+    /// What the footer of a new file will say.
+    pub(super) footer: Vec<(&'static str, String)>,
+    /// What follows on them.
+    pub(super) end: End,
+}
+
+/// What follows on the rows of a job in their file.
+pub(super) enum End {
+    /// More rows, soon: the row group stays open.
+    Rows,
+    /// Another row group.
+    RowGroup,
+    /// Nothing but the footer.
+    File,
 }
 
 /// What encoding gave.
@@ -121,11 +141,12 @@ pub(super) struct Encoded {
 }
 
 impl Work {
-    /// Encode the rows as one row group, or several where they are many. Needs a core.
-    pub(super) fn run(self, shared: &Shared) -> Result<Encoded> {
+    /// Encode the rows: into the open row group where there is one, and more where they are many.
+    /// Needs a core.
+    pub(super) fn run(mut self, shared: &Shared) -> Result<Encoded> {
         let failed = || "cannot encode rows as Parquet".to_owned();
         let mut rows = 0;
-        let mut encoder = self.encoder;
+        let mut encoder = self.encoder.take();
         for block in Blocks::new(&self.pieces, &shared.packing) {
             let block = block.or_error(ErrorKind::Fatal, failed)?;
             let block = shared.table.complete(&block, &self.origin)?;
@@ -133,7 +154,7 @@ impl Work {
             let encoder = match &mut encoder {
                 Some(encoder) => encoder,
                 none => none.insert(
-                    FileEncoder::new(&shared.encodings, shared.encodings.properties(&block))
+                    FileEncoder::new(&shared.encodings, &block, std::mem::take(&mut self.footer))
                         .or_error(ErrorKind::Fatal, failed)?,
                 ),
             };
@@ -142,12 +163,14 @@ impl Work {
         let Some(mut encoder) = encoder else {
             return Err(Error::fatal("a Parquet file without rows was begun"));
         };
-        encoder.end_row_group().or_error(ErrorKind::Fatal, failed)?;
-        if let Some(footer) = &self.footer {
-            encoder.finish(footer).or_error(ErrorKind::Fatal, failed)?;
-        }
+        let ended = match &self.end {
+            End::Rows => Ok(()),
+            End::RowGroup => encoder.end_row_group(),
+            End::File => encoder.end_row_group().and_then(|()| encoder.finish()),
+        };
+        ended.or_error(ErrorKind::Fatal, failed)?;
         let bytes = encoder.take_bytes().or_error(ErrorKind::Fatal, failed)?;
-        let encoder = self.footer.is_none().then_some(encoder);
+        let encoder = (!matches!(self.end, End::File)).then_some(encoder);
         Ok(Encoded { bucket: self.bucket, bytes, rows, encoder })
     }
 }

@@ -18,7 +18,7 @@ use parquet::file::properties::{
 };
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
-use super::encoder::ROW_GROUP_ROWS;
+use super::encoder::PAGE_ROWS;
 use crate::contract::model::Contract;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::event::batch::CONTRACT_COLUMN;
@@ -102,8 +102,8 @@ impl Encodings {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
             .set_write_batch_size(8192)
-            // Pages by size alone: a page of few small values costs a compression of its own.
-            .set_data_page_row_count_limit(ROW_GROUP_ROWS)
+            // Fewer rows would do no harm to memory, but a page costs a compression of its own.
+            .set_data_page_row_count_limit(PAGE_ROWS)
             .set_coerce_types(true);
         let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));
         let leaves = leaves(&self.schema, &sample);

@@ -20,8 +20,6 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 512 << 10;
-/// Rows of one Hive partition that are read back at once.
-const PART_ROWS: usize = 32 * 1024;
 
 /// Rows of one Hive partition that stand together in the file.
 #[derive(Debug)]
@@ -30,7 +28,7 @@ struct Slice {
     offset: u64,
     length: usize,
     rows: usize,
-    /// CRC-32 of the bytes: text from a file is trusted no further than this.
+    /// CRC-32 of the bytes.
     checksum: u32,
 }
 
@@ -118,14 +116,8 @@ impl Scratch {
         let mut start = 0;
         for slice in slices {
             let bytes = bytes.slice_with_length(start, slice.length);
-            if crc32fast::hash(&bytes) != slice.checksum {
-                return Err(Error::fatal(format!(
-                    "the scratch file in {} is damaged: the disk does not give back what was \
-                     written",
-                    self.folder
-                )));
-            }
-            packed.push(PackedRows { bytes, rows: slice.rows });
+            let checksum = Some(slice.checksum);
+            packed.push(PackedRows { bytes, rows: slice.rows, checksum });
             start += slice.length;
         }
         Ok(packed)
@@ -188,8 +180,8 @@ pub(super) struct Merge {
 
 impl Merge {
     /// The rows of the next Hive partitions, ascending, at least `rows` of them while there are as
-    /// many; empty at the end. A Hive partition of far more rows than [`PART_ROWS`] comes in parts,
-    /// one after the other, so that it is never in memory whole.
+    /// many; empty at the end. A Hive partition of far more rows comes in parts, one after the other,
+    /// so that it is never in memory whole.
     pub(super) fn next_group(&mut self, rows: usize) -> Result<Vec<Part>> {
         let begin = self.next.clone();
         let mut parts = Vec::new();
@@ -198,7 +190,7 @@ impl Merge {
         let mut planned = 0;
         while planned < rows {
             let Some(bucket) = self.peek() else { break };
-            counts.push(self.plan(bucket, &mut planned));
+            counts.push(self.plan(bucket, rows, &mut planned));
             let is_last = self.peek() != Some(bucket);
             parts.push(Part { bucket, pieces: Vec::new(), is_last });
             if !is_last {
@@ -222,13 +214,13 @@ impl Merge {
         self.scratch.runs.iter().zip(&self.next).filter_map(next).min()
     }
 
-    /// Step over the slices of `bucket`, up to [`PART_ROWS`] rows; how many of each run they are.
-    fn plan(&mut self, bucket: Bucket, planned: &mut usize) -> Vec<usize> {
+    /// Step over the slices of `bucket`, up to about `most` rows; how many of each run they are.
+    fn plan(&mut self, bucket: Bucket, most: usize, planned: &mut usize) -> Vec<usize> {
         let mut rows = 0;
         let mut counts = Vec::with_capacity(self.next.len());
         for (run, next) in self.scratch.runs.iter().zip(&mut self.next) {
             let begin = *next;
-            while rows < PART_ROWS
+            while rows < most
                 && let Some(slice) = run.get(*next)
                 && slice.bucket == bucket
             {

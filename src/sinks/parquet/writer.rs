@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::encoder::{Encoded, FileEncoder, ROW_GROUP_ROWS, Work};
+use super::encoder::{Encoded, End, FileEncoder, ROW_GROUP_ROWS, Work};
 use super::layout::{Bucket, Places};
 use super::rows::{BLOCK_ROWS, Held, LaneBytes, LaneCharge, Piece, Waiting};
 use super::scratch::{Part, Scratch};
@@ -192,12 +192,12 @@ impl LakeWriter {
         // One job at a time while the lane runs: what it holds is then bounded by its share.
         self.catch_up().await?;
         let Some(waiting) = self.waiting.remove(&bucket) else { return Ok(()) };
-        let work = self.work(bucket, waiting.pieces, false);
+        let work = self.work(bucket, waiting.pieces, End::RowGroup);
         self.start(vec![work]).await
     }
 
     /// Make work of rows for the open file of their Hive partition.
-    fn work(&mut self, bucket: Bucket, pieces: Vec<Piece>, last: bool) -> Work {
+    fn work(&mut self, bucket: Bucket, pieces: Vec<Piece>, end: End) -> Work {
         let (shared, epoch, number) = (&self.shared, &self.epoch, &mut self.number);
         let file = self.files.entry(bucket).or_insert_with(|| {
             let nonce = shared.context.randomness.nonce();
@@ -212,10 +212,10 @@ impl LakeWriter {
                 bytes: 0,
             }
         });
-        let footer = last.then(|| shared.footer(epoch, &file.identity.nonce));
+        let footer = shared.footer(epoch, &file.identity.nonce);
         self.busy.insert(bucket);
         let encoder = file.encoder.take();
-        Work { bucket, origin: self.origin.clone(), pieces, encoder, footer }
+        Work { bucket, origin: self.origin.clone(), pieces, encoder, footer, end }
     }
 
     /// Take an encoder slot and set a job going. The slot is given back when it has encoded.
@@ -285,7 +285,7 @@ impl LakeWriter {
             .map(|(bucket, _)| *bucket)
             .collect();
         for bucket in large {
-            let work = self.work(bucket, Vec::new(), true);
+            let work = self.work(bucket, Vec::new(), End::File);
             self.start(vec![work]).await?;
             self.absorb().await?;
         }
@@ -367,7 +367,9 @@ impl LakeWriter {
         }
         let work = parts
             .into_iter()
-            .map(|Part { bucket, pieces, is_last }| self.work(bucket, pieces, is_last))
+            .map(|Part { bucket, pieces, is_last }| {
+                self.work(bucket, pieces, if is_last { End::File } else { End::Rows })
+            })
             .collect();
         self.start(work).await
     }

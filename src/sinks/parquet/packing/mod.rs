@@ -59,6 +59,8 @@ pub(super) struct PackedRows {
     pub(super) bytes: Buffer,
     /// Their number.
     pub(super) rows: usize,
+    /// CRC-32 of the bytes where they come from a file: text is trusted no further than this.
+    pub(super) checksum: Option<u32>,
 }
 
 impl Packing {

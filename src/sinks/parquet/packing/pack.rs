@@ -50,7 +50,7 @@ impl Packing {
         let lengths = self.lengths(&leaves, batch.num_rows());
         let (starts, ends) = arrange(&lengths, groups)?;
         let total = ends.last().copied().unwrap_or_default() as usize;
-        let mut bytes = vec![0; total];
+        let mut bytes = zeroes(total);
         // In the order of the batch: what is read comes one after the other, only what is written
         // lies scattered, and a processor waits for reads alone.
         let (mut rows, mut cursors) = (Vec::new(), Vec::new());
@@ -108,7 +108,7 @@ fn cut(bytes: &Buffer, ends: &[u32], groups: &[Vec<u32>]) -> Vec<PackedRows> {
     let rows = |(group, &end): (&Vec<u32>, &u32)| {
         let bytes = bytes.slice_with_length(start, end as usize - start);
         start = end as usize;
-        PackedRows { bytes, rows: group.len() }
+        PackedRows { bytes, rows: group.len(), checksum: None }
     };
     groups.iter().zip(ends).map(rows).collect()
 }
@@ -281,6 +281,15 @@ impl Leaf {
             }
         }
     }
+}
+
+/// So many zeroes, written as such: to get memory that is zero already, jemalloc gives pages back to
+/// the kernel and faults them in again, which takes longer than writing them.
+#[allow(clippy::slow_vector_initialization)]
+fn zeroes(count: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(count);
+    bytes.resize(count, 0);
+    bytes
 }
 
 /// Bytes that text of this view takes.

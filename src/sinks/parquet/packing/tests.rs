@@ -188,7 +188,7 @@ proptest! {
         }
         let cut_off = bytes[..cut.index(bytes.len())].to_vec();
         for bytes in [bytes, cut_off] {
-            let packed = PackedRows { bytes: Buffer::from_vec(bytes), rows: packed.rows };
+            let packed = PackedRows { bytes: Buffer::from_vec(bytes), ..packed.clone() };
             if let Ok(batch) = packing.unpack(&[packed]) {
                 batch.columns().iter().for_each(|c| c.to_data().validate_full().unwrap());
             }

@@ -38,8 +38,16 @@ struct Run<'a> {
 
 impl Packing {
     /// The rows of `runs`, in order. Text and bytes point into the runs' buffers. An error means
-    /// that the bytes are not packed rows of this schema.
+    /// that the bytes are not what was packed.
     pub(in super::super) fn unpack(&self, runs: &[PackedRows]) -> Result<RecordBatch, ArrowError> {
+        for run in runs {
+            if run.checksum.is_some_and(|checksum| crc32fast::hash(&run.bytes) != checksum) {
+                return Err(ArrowError::ComputeError(
+                    "the scratch file is damaged: the disk does not give back what was written"
+                        .to_owned(),
+                ));
+            }
+        }
         let buffers: Vec<Buffer> = runs.iter().map(|run| run.bytes.clone()).collect();
         let mut cursors = Cursors::new(runs, self.head()).ok_or_else(damaged)?;
         let mut nodes = self.nodes.iter().enumerate();
@@ -69,7 +77,7 @@ impl<'a> Cursors<'a> {
             let mut at = 0;
             for _ in 0..run.rows {
                 let start = bytes.get(at..at + head)?;
-                for (any, byte) in nulls.iter_mut().zip(start) {
+                for (any, byte) in nulls.iter_mut().zip(start).skip(LENGTH_BYTES) {
                     *any |= byte;
                 }
                 starts.push(at as u32);
