@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The process may take 256 MiB, 16 MiB more for each lane and 48 MiB for each core above two. Of
 /// that the program itself, two encoders (up to 25 MiB each in full flow) and what the allocator
 /// keeps take the rest of the base; raw chunks and bodies on their way take the rest of a lane's.
-pub const DEFAULT_BASE_BYTES: usize = 80 << 20;
+pub const DEFAULT_BASE_BYTES: usize = 48 << 20;
 /// What each lane adds, in bytes, by default.
 pub const DEFAULT_LANE_BYTES: usize = 8 << 20;
 

@@ -28,7 +28,7 @@ use crate::event::{Batch, DeadLetter, RawImage, Stage};
 use crate::sinks::file_name::FileName;
 use crate::sinks::staging::{FileIdentity, StagedUpload, Upload, settle, staged_file};
 
-/// A row group is encoded when its rows keep this much alive, or a lane's half share.
+/// A row group is encoded when its rows keep this much alive, or three quarters of a lane's share.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 /// A file that has passed this size is finished, and another one begun.
 const FILE_BYTES: u64 = 512 << 20;
@@ -109,7 +109,7 @@ impl LakeWriter {
         }
         let table = shared.table.assemble(&batch.rows, &batch.system, withheld.as_ref())?;
         drop(batch);
-        let limit = ROW_GROUP_BYTES.min(shared.context.memory.share() / 2);
+        let limit = ROW_GROUP_BYTES.min(shared.context.memory.share() / 4 * 3);
         for (bucket, piece) in self.pieces(table, assigned.places).await? {
             self.rows += piece.len() as u64;
             let waiting = self.waiting.entry(bucket).or_default();
