@@ -18,7 +18,7 @@ pub struct Views {
 /// The view of `bytes`, which stand at `offset` of buffer number `buffer` (Arrow's columnar format,
 /// "Variable-size Binary View Layout").
 #[inline]
-pub fn view_of(bytes: &[u8], buffer: u32, offset: u32) -> u128 {
+fn view_of(bytes: &[u8], buffer: u32, offset: u32) -> u128 {
     let length = bytes.len() as u32;
     if bytes.len() > INLINE
         && let Some(&prefix) = bytes.first_chunk::<4>()
@@ -83,8 +83,7 @@ impl Views {
         buffers: &[Buffer],
         nulls: Option<NullBuffer>,
     ) -> Result<StringViewArray, ArrowError> {
-        let buffers = if self.long { buffers.to_vec() } else { Vec::new() };
-        let views = ScalarBuffer::from(self.views);
+        let (views, buffers) = self.into_parts(buffers);
         if cfg!(debug_assertions) {
             return StringViewArray::try_new(views, buffers, nulls);
         }
@@ -103,8 +102,12 @@ impl Views {
         buffers: &[Buffer],
         nulls: Option<NullBuffer>,
     ) -> Result<BinaryViewArray, ArrowError> {
+        let (views, buffers) = self.into_parts(buffers);
+        BinaryViewArray::try_new(views, buffers, nulls)
+    }
+    fn into_parts(self, buffers: &[Buffer]) -> (ScalarBuffer<u128>, Vec<Buffer>) {
         let buffers = if self.long { buffers.to_vec() } else { Vec::new() };
-        BinaryViewArray::try_new(ScalarBuffer::from(self.views), buffers, nulls)
+        (self.views.into(), buffers)
     }
 }
 

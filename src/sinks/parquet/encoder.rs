@@ -17,9 +17,6 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 /// Rows of a row group at most.
 pub(super) const ROW_GROUP_ROWS: usize = 128 * 1024;
 
-/// Rows of a page at most: a dictionary's indices take eight bytes each until their page is written.
-pub(super) const PAGE_ROWS: usize = 32 * 1024;
-
 /// A file that is being encoded; its bytes are taken out after each row group.
 pub(super) struct FileEncoder {
     writer: SerializedFileWriter<Vec<u8>>,

@@ -43,8 +43,8 @@ use crate::sinks::staging::{self, Staging};
 /// Key of a footer's entry: the file's nonce.
 pub const NONCE: &str = "acequia.nonce";
 
-/// What the scratch files of a process may take: with the largest epoch of each lane that is more
-/// than four lanes use, and lets many lanes run on a small disk.
+/// Bytes that the scratch files of a process may take. Four lanes with epochs of 1 GiB stay below it;
+/// many lanes end their epochs earlier, and so run on a small disk.
 pub const DEFAULT_SCRATCH_BYTES: u64 = 8 << 30;
 
 /// What a table is made of.

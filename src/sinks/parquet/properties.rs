@@ -18,12 +18,15 @@ use parquet::file::properties::{
 };
 use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor};
 
-use super::encoder::PAGE_ROWS;
+use super::rows::BLOCK_ROWS;
 use crate::contract::model::Contract;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::event::batch::CONTRACT_COLUMN;
 use crate::event::system::{BEFORE, EXTRA, KEY};
 
+/// Rows of a page at most: a dictionary's indices take eight bytes each until their page is written.
+/// Not fewer, since each page costs a compression of its own.
+const PAGE_ROWS: usize = 32 * 1024;
 /// Rows that are looked at.
 const SAMPLE_ROWS: usize = 4096;
 /// From so many rows on nothing is looked at again.
@@ -101,8 +104,7 @@ impl Encodings {
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true)
-            .set_write_batch_size(8192)
-            // Fewer rows would do no harm to memory, but a page costs a compression of its own.
+            .set_write_batch_size(BLOCK_ROWS)
             .set_data_page_row_count_limit(PAGE_ROWS)
             .set_coerce_types(true);
         let sample = sample.slice(0, sample.num_rows().min(SAMPLE_ROWS));

@@ -18,6 +18,9 @@ use crate::memory::{Charge, MemoryBudget};
 pub(super) const BLOCK_ROWS: usize = 8192;
 /// A run of this many rows is a block of its own, sliced instead of copied.
 const LONG_RUN: usize = 1024;
+/// Packed rows of a block: fewer, since each column goes over the bytes of all of them, which should
+/// stay in the nearest caches.
+const UNPACKED_ROWS: usize = 1024;
 /// Rows that keep more than this alive are copied out of what they point to.
 const SPARSE_BYTES: usize = 1024;
 
@@ -133,14 +136,6 @@ impl Piece {
             Self::Packed { packed, .. } => Ok(packed.clone()),
         }
     }
-
-    /// The rows as a batch of their own, where they are columns.
-    fn slice(&self) -> Option<RecordBatch> {
-        match self {
-            Self::Run { held, start, length } => Some(held.batch.slice(*start, *length)),
-            Self::Packed { .. } => None,
-        }
-    }
 }
 
 /// What waits of one Hive partition in memory.
@@ -181,14 +176,11 @@ impl<'a> Blocks<'a> {
         let mut rows = first.num_rows();
         let mut slices = vec![first];
         while rows < BLOCK_ROWS
-            && let Some(slice) = self
-                .pieces
-                .peek()
-                .filter(|next| next.len() < LONG_RUN)
-                .and_then(|next| next.slice())
+            && let Some(Piece::Run { held, start, length }) = self.pieces.peek()
+            && *length < LONG_RUN
         {
-            rows += slice.num_rows();
-            slices.push(slice);
+            rows += length;
+            slices.push(held.batch.slice(*start, *length));
             self.pieces.next();
         }
         concat_batches(self.packing.schema(), &slices)
@@ -198,7 +190,7 @@ impl<'a> Blocks<'a> {
     fn unpack(&mut self, first: &PackedRows) -> Result<RecordBatch, ArrowError> {
         let mut rows = first.rows;
         let mut packed = vec![first.clone()];
-        while rows < 1024
+        while rows < UNPACKED_ROWS
             && let Some(Piece::Packed { packed: next, .. }) = self.pieces.peek()
         {
             rows += next.rows;
@@ -213,11 +205,12 @@ impl Iterator for Blocks<'_> {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let piece = self.pieces.next()?;
-        Some(match (piece, piece.slice()) {
-            (Piece::Packed { packed, .. }, _) => self.unpack(packed),
-            (_, Some(slice)) if piece.len() < LONG_RUN => self.join(slice),
-            (_, slice) => Ok(slice?),
+        Some(match self.pieces.next()? {
+            Piece::Packed { packed, .. } => self.unpack(packed),
+            Piece::Run { held, start, length } => {
+                let run = held.batch.slice(*start, *length);
+                if *length < LONG_RUN { self.join(run) } else { Ok(run) }
+            }
         })
     }
 }

@@ -125,28 +125,27 @@ impl LakeWriter {
     /// The rows of a batch by Hive partition, charged to the lane.
     async fn pieces(&mut self, table: RecordBatch, places: Places) -> Result<Vec<(Bucket, Piece)>> {
         let context = &self.shared.context;
-        let runs = match places {
-            Places::Runs(runs) => runs,
+        match places {
+            Places::Runs(runs) => {
+                let held = Held::new(table, &self.lane, &context.memory)
+                    .or_error(ErrorKind::Fatal, || "cannot copy waiting rows".to_owned())?;
+                let piece = |(bucket, Range { start, end })| {
+                    (bucket, Piece::Run { held: held.clone(), start, length: end - start })
+                };
+                Ok(runs.into_iter().map(piece).collect())
+            }
             Places::Lists(lists) => {
+                let (buckets, rows): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
                 let packing = self.shared.packing.clone();
-                let packed = compute::run(&context.compute, move || {
-                    let (buckets, rows): (Vec<_>, Vec<_>) = lists.into_iter().unzip();
-                    packing.pack(&table, &rows).map(|packed| buckets.into_iter().zip(packed))
-                })
-                .await?
-                .or_error(ErrorKind::Fatal, || "cannot pack waiting rows".to_owned())?;
-                let bytes = packed.clone().map(|(_, packed)| packed.bytes.len()).sum();
+                let packed = compute::run(&context.compute, move || packing.pack(&table, &rows))
+                    .await?
+                    .or_error(ErrorKind::Fatal, || "cannot pack waiting rows".to_owned())?;
+                let bytes = packed.iter().map(|packed| packed.bytes.len()).sum();
                 let charge = LaneCharge::new(bytes, &self.lane, &context.memory);
                 let piece = |packed| Piece::Packed { packed, _charge: Some(charge.clone()) };
-                return Ok(packed.map(|(bucket, packed)| (bucket, piece(packed))).collect());
+                Ok(buckets.into_iter().zip(packed.into_iter().map(piece)).collect())
             }
-        };
-        let held = Held::new(table, &self.lane, &context.memory)
-            .or_error(ErrorKind::Fatal, || "cannot copy waiting rows".to_owned())?;
-        let piece = |(bucket, Range { start, end })| {
-            (bucket, Piece::Run { held: held.clone(), start, length: end - start })
-        };
-        Ok(runs.into_iter().map(piece).collect())
+        }
     }
 
     /// The lane keeps more alive than its share: encode what is worth a row group, and put the rest
