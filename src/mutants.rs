@@ -51,6 +51,8 @@ pub(crate) enum Mutant {
     FloodCountsRedo,
     /// Take the first answer of a publication for the answer to all of it.
     FirstAnswerForAll,
+    /// Go on with an epoch when a writer has asked for its end.
+    HeavyEpochGoesOn,
 }
 
 #[cfg(test)]
@@ -86,7 +88,7 @@ pub(crate) const fn planted(_: Mutant) -> bool {
 #[cfg(test)]
 impl Mutant {
     /// Every mutant.
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::NoFence,
         Self::ReadBeforeFence,
         Self::CasByStatusCode,
@@ -110,5 +112,6 @@ impl Mutant {
         Self::GivenUpEpochLeavesFiles,
         Self::FloodCountsRedo,
         Self::FirstAnswerForAll,
+        Self::HeavyEpochGoesOn,
     ];
 }

@@ -115,14 +115,17 @@ fn run(options: &Options) -> Result<()> {
     if cfg!(debug_assertions) {
         println!("NOT A RELEASE BUILD: the figures mean nothing");
     }
-    if !compares {
-        return memory::run(options.rows.unwrap_or(MEMORY_ROWS), &setup);
+    let measured = measure(options, &setup);
+    folders::remove_replaced(&setup.folder)?;
+    measured
+}
+
+fn measure(options: &Options, setup: &Setup) -> Result<()> {
+    if options.job == Choice::Memory {
+        return memory::run(options.rows.unwrap_or(MEMORY_ROWS), setup);
     }
-    let rows = options.rows.unwrap_or(ROWS);
-    for job in comparison::jobs(options.job, rows) {
-        comparison::run(&job, &setup)?;
-    }
-    Ok(())
+    let jobs = comparison::jobs(options.job, options.rows.unwrap_or(ROWS));
+    jobs.iter().try_for_each(|job| comparison::run(job, setup))
 }
 
 fn folder(options: &Options) -> Result<PathBuf> {

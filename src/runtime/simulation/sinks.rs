@@ -112,6 +112,12 @@ impl LineWriter {
 #[async_trait]
 impl EpochWriter for LineWriter {
     async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
+        if self.is_heavy() {
+            self.sink
+                .link
+                .world
+                .violate("I10: rows for a writer that has asked for its epoch's end");
+        }
         let batch = rows.batch;
         let mut lines: BTreeMap<u8, Vec<String>> = BTreeMap::new();
         for row in 0..batch.len() {
