@@ -113,6 +113,7 @@ fn chunk(start: u64, records: impl Iterator<Item = String>) -> RawBatch {
             spans,
             positions: RecordPositions::Bytes { start },
             oversized: Vec::new(),
+            messages: None,
         }),
     }
 }

@@ -9,30 +9,33 @@ use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::Rows;
 use super::shape::Shapes;
-use super::{Format, dynamodb, plain, table};
+use super::{Format, dynamodb, plain, table, tombstone};
 use crate::component::decoder::{Decoder, Stamp};
 use crate::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
 use crate::contract::Contract;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
-use crate::event::{Batch, RawImage};
+use crate::event::{Batch, Operation, RawImage};
 
 /// Decodes records in one form into the columns of one contract.
 pub(super) struct ContractDecoder {
     plan: Arc<Plan>,
     format: Format,
+    /// What a record without `_op` is.
+    unmarked: Operation,
     /// What records of this lane look like; `None` where only the slow path is wanted.
     shapes: Option<Shapes>,
 }
 
 impl ContractDecoder {
-    pub(super) fn new(contract: &Contract, format: Format) -> Self {
-        Self { plan: Arc::new(Plan::new(contract)), format, shapes: Some(Shapes::default()) }
+    pub(super) fn new(contract: &Contract, format: Format, unmarked: Operation) -> Self {
+        let plan = Arc::new(Plan::new(contract));
+        Self { plan, format, unmarked, shapes: Some(Shapes::default()) }
     }
 
     /// A decoder without its fast path: what the fast path is measured against.
     #[cfg(test)]
     pub(super) fn slow(contract: &Contract, format: Format) -> Self {
-        Self { shapes: None, ..Self::new(contract, format) }
+        Self { shapes: None, ..Self::new(contract, format, Operation::Upsert) }
     }
 
     /// Records that the fast path has read.
@@ -72,6 +75,7 @@ impl ContractDecoder {
         let plan = self.plan.clone();
         let with_before = self.format == Format::Dynamodb;
         let mut rows = Rows::new(&plan, stamp, &records.data, records.spans.len(), with_before);
+        rows.unmarked = self.unmarked;
         let text = simdutf8::basic::from_utf8(&records.data).ok();
         let mut oversized = records.oversized.iter().peekable();
         for (index, &span) in records.spans.iter().enumerate() {
@@ -84,13 +88,34 @@ impl ContractDecoder {
             while let Some(large) = oversized.next_if(|large| large.position < position) {
                 refuse_oversized(&mut rows, large);
             }
-            self.decode_record(&mut rows, Raw { records, text, span, position });
+            let raw = Raw { records, text, span, position };
+            match &records.messages {
+                None => self.decode_record(&mut rows, raw),
+                Some(messages) => {
+                    rows.message_time = messages.times.get(index).copied().flatten();
+                    match messages.tombstones.get(index) {
+                        Some(true) => decode_tombstone(&mut rows, raw),
+                        _ => self.decode_message(&mut rows, raw),
+                    }
+                }
+            }
         }
         for large in oversized {
             refuse_oversized(&mut rows, large);
         }
         rows.finish(records.data.clone(), raw)
             .or_error(ErrorKind::Fatal, || "cannot build the columns of a batch".into())
+    }
+
+    /// Decode the value of a message. Unlike a line of a file it says something even where it is
+    /// blank, so that every message is a row or a reject.
+    fn decode_message(&mut self, rows: &mut Rows<'_>, raw: Raw<'_>) {
+        let mark = rows.mark();
+        self.decode_record(rows, raw);
+        if rows.mark().events == mark.events {
+            let refusal = Refusal::new("expected an object, found nothing");
+            rows.refuse(mark, &refusal, raw.bytes(), raw.position);
+        }
     }
 
     fn decode_record(&mut self, rows: &mut Rows<'_>, raw: Raw<'_>) {
@@ -213,6 +238,15 @@ impl<'a> Raw<'a> {
             0 => text.strip_prefix('\u{feff}').unwrap_or(text),
             _ => text,
         })
+    }
+}
+
+fn decode_tombstone(rows: &mut Rows<'_>, raw: Raw<'_>) {
+    let mark = rows.mark();
+    let read = raw.text().and_then(|key| tombstone::read(rows, key, raw.base(key)));
+    match read {
+        Ok(()) => rows.commit(raw.position, raw.span),
+        Err(refusal) => rows.refuse(mark, &refusal, raw.bytes(), raw.position),
     }
 }
 

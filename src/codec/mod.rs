@@ -5,6 +5,7 @@
 //! number, instant, value    what a scalar means, in both forms
 //! columns    builders that can forget their last row
 //! plain, dynamodb           the two forms of a record
+//! tombstone  a message without a value
 //! rows       a batch while it is built: columns, system columns, rejects
 //! check      the contract's quality rules
 //! shape, learn, fast        the fast path: a record is expected to look like those before it
@@ -33,6 +34,9 @@ mod shape_tests;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tombstone;
+#[cfg(test)]
+mod tombstone_tests;
 mod value;
 
 use std::sync::Arc;
@@ -42,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::component::Decoder;
 use crate::contract::Contract;
+use crate::event::Operation;
 
 /// The form of a source's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,5 +66,19 @@ pub enum Format {
 /// without `_event_time` takes the first time that it has a value for: the instants of its key, the
 /// other instants, the dates, each in the contract's order; never the wall clock's.
 pub fn decoder(contract: Arc<Contract>, format: Format) -> Box<dyn Decoder> {
-    Box::new(decoder::ContractDecoder::new(&contract, format))
+    decoder_of(contract, format, Operation::Upsert)
+}
+
+/// A [`decoder`] for a source whose records without `_op` are something else than upserts.
+///
+/// A message whose value is null is a delete of the item that its key names: a JSON object of the
+/// contract's key columns and nothing else, or the bare value where there is one key column. Its
+/// time is the message's. Where a broker gives the time of a message, a record that has no time of
+/// its own takes that.
+pub fn decoder_of(
+    contract: Arc<Contract>,
+    format: Format,
+    unmarked: Operation,
+) -> Box<dyn Decoder> {
+    Box::new(decoder::ContractDecoder::new(&contract, format, unmarked))
 }

@@ -12,8 +12,9 @@ use crate::event::system::{EVENT_TIME, OP};
 
 /// Read one record into a row; false where it is `null` and says nothing.
 ///
-/// Without `_op` the event is an upsert. Without `_event_time` its time is the first that has a
-/// value of: the key's instants, the other instants, the dates, each in the contract's order.
+/// Without `_op` the event is what its source says, mostly an upsert. Without `_event_time` its time is the first that has a
+/// value of: the key's instants, the other instants, the dates, each in the contract's order; then
+/// the time of its message.
 pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool> {
     let mut cursor = Cursor::new(record, 0);
     match cursor.token()? {
@@ -50,7 +51,7 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
     cursor.end()?;
     rows.image.fill(row);
     let key = rows.write_key(record, Form::Plain, &members.keys)?;
-    rows.finish_row(record, op.unwrap_or(Operation::Upsert), time, key)?;
+    rows.finish_row(record, op.unwrap_or(rows.unmarked), time, key)?;
     Ok(true)
 }
 

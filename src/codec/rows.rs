@@ -59,6 +59,10 @@ pub(super) struct Rows<'p> {
     /// Events so far, rejects included.
     pub events: u64,
     pub rejects: Vec<DeadLetter>,
+    /// The time of the message being read, where a broker gives one: the last resort.
+    pub message_time: Option<i64>,
+    /// What a record without `_op` is.
+    pub unmarked: Operation,
     /// What is known of the row being read, for its dead letter.
     known: (Option<Range<usize>>, Option<i64>),
 }
@@ -67,7 +71,7 @@ pub(super) struct Rows<'p> {
 #[derive(Clone, Copy)]
 pub(super) struct Mark {
     rows: usize,
-    events: u64,
+    pub events: u64,
     side: usize,
     keys: usize,
     extras: usize,
@@ -125,6 +129,8 @@ impl<'p> Rows<'p> {
             unknown: Vec::new(),
             events: 0,
             rejects: Vec::new(),
+            message_time: None,
+            unmarked: Operation::Upsert,
             known: (None, None),
         }
     }
@@ -290,7 +296,7 @@ impl<'p> Rows<'p> {
         self.known = (Some(key.clone()), time);
         self.key.push(bytes, home::CHUNK, key.start as u32);
         self.push_op(op);
-        let Some(time) = time.or_else(|| self.time_of(row)) else {
+        let Some(time) = time.or_else(|| self.time_of(row)).or(self.message_time) else {
             return Err(Refusal::new(
                 "no time: expected `_event_time` or a value in a time column of the contract",
             ));

@@ -179,7 +179,7 @@ impl Shape {
         }
         record.as_bytes().get(end..)?.iter().all(u8::is_ascii_whitespace).then_some(())?;
         let op = match format {
-            Format::Plain => scratch.op.unwrap_or(Operation::Upsert),
+            Format::Plain => scratch.op.unwrap_or(rows.unmarked),
             Format::Dynamodb => scratch.op?,
         };
         rows.finish_row(record, op, scratch.time, key).ok()

@@ -52,6 +52,7 @@ pub(super) fn records(
         spans,
         positions: RecordPositions::Each(positions),
         oversized: Vec::new(),
+        messages: None,
     })
 }
 

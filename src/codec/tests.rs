@@ -95,6 +95,7 @@ pub(super) fn lines(text: &[u8]) -> RawBatch {
             spans,
             positions: RecordPositions::Bytes { start: 0 },
             oversized: Vec::new(),
+            messages: None,
         }),
     }
 }

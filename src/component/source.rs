@@ -128,6 +128,18 @@ pub struct RawRecords {
     pub positions: RecordPositions,
     /// Records too large to hold, met in this range.
     pub oversized: Vec<Oversized>,
+    /// What a broker knows of each record beside its value; `None` for records of files.
+    pub messages: Option<Messages>,
+}
+
+/// What a broker knows of each message beside its value; one entry a record, in their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// When it was produced or appended, as the topic has it: microseconds UTC.
+    pub times: Vec<Option<i64>>,
+    /// True for a message whose value is null, by which the item that its key names is gone. The
+    /// bytes of such a record are the key's; none where the message has no key.
+    pub tombstones: Vec<bool>,
 }
 
 /// How the position of a record follows from its place in the buffer.

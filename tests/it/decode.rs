@@ -34,6 +34,7 @@ fn decode(contract: &Arc<Contract>, format: Format, text: &[u8]) -> Batch {
             spans,
             positions: RecordPositions::Bytes { start: 0 },
             oversized: Vec::new(),
+            messages: None,
         }),
     };
     let stamp = Stamp {

@@ -46,6 +46,7 @@ pub(super) fn of(test: &TestConfig, loaded: &Loaded) -> RawBatch {
             spans,
             positions: RecordPositions::Bytes { start: 0 },
             oversized: Vec::new(),
+            messages: None,
         }),
     }
 }

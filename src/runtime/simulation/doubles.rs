@@ -170,6 +170,7 @@ impl Reader {
                     events.iter().map(|event| event.position).collect(),
                 ),
                 oversized: Vec::new(),
+                messages: None,
             }),
         }
     }

@@ -212,6 +212,7 @@ impl<S: ByteStream> LineReader<S> {
                 spans,
                 positions: RecordPositions::Bytes { start },
                 oversized: too_long,
+                messages: None,
             }),
         })
     }
