@@ -18,4 +18,7 @@ mod golden;
 mod lake;
 mod program;
 mod reference;
+#[path = "../services/mod.rs"]
+mod services;
+mod services_harness;
 mod tidy;
