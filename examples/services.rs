@@ -3,7 +3,8 @@
 #[path = "../tests/services/mod.rs"]
 mod services;
 
-use std::io::{self, Read as _, Write as _};
+use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
@@ -102,7 +103,7 @@ async fn asked_to_stop() -> io::Result<()> {
     let (at_end, end) = oneshot::channel();
     // A thread of its own, since nothing can cancel a read and the runtime would wait for it.
     std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin().lock().by_ref(), &mut io::sink());
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         let _ = at_end.send(());
     });
     tokio::select! {
@@ -113,7 +114,7 @@ async fn asked_to_stop() -> io::Result<()> {
     Ok(())
 }
 
-fn run(options: &Options, chosen: &[Choice]) -> Result<(), Missing> {
+fn run(options: &Options, chosen: &[Choice]) -> Result<(), Box<dyn Error>> {
     for service in chosen {
         eprintln!("fetching {}, where it is not in the cache", service.name());
         service.fetch()?;
@@ -133,8 +134,8 @@ fn run(options: &Options, chosen: &[Choice]) -> Result<(), Missing> {
     // A reader that has gone away needs no lines.
     let _ = io::stdout().write_all(lines.as_bytes());
     eprintln!("ready; Ctrl-C stops them");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-    runtime.unwrap().block_on(asked_to_stop()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(asked_to_stop())?;
     eprintln!("stopping");
     Ok(())
 }
@@ -147,8 +148,8 @@ fn main() -> ExitCode {
     };
     match run(&options, chosen) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(missing) => {
-            eprintln!("error: {missing}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }

@@ -53,6 +53,8 @@ impl fmt::Display for Missing {
     }
 }
 
+impl std::error::Error for Missing {}
+
 /// A service that tests can start.
 pub(crate) trait Service: Sized {
     /// Its name for people.
