@@ -61,7 +61,7 @@ fn a_folder_goes_with_its_handle_and_not_before() {
     let folder = RunFolder::new("kept");
     let path = folder.path().to_owned();
     // Making another one sweeps those that nobody owns; another test may do so first.
-    let orphan = path.with_file_name("orphan");
+    let orphan = path.with_extension("orphan");
     fs::create_dir_all(&orphan).unwrap();
     drop(RunFolder::new("other"));
     assert!(path.exists() && !orphan.exists());
@@ -75,8 +75,8 @@ fn ports_are_free_and_given_once() {
     for (place, port) in ports.iter().enumerate() {
         assert!(*port < 32_768 && !ports[..place].contains(port), "{ports:?}");
     }
-    let _taken: Vec<_> =
-        ports.iter().map(|port| TcpListener::bind(("127.0.0.1", *port)).unwrap()).collect();
+    let listen = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).unwrap();
+    let _taken: Vec<_> = ports.iter().map(listen).collect();
 }
 
 #[test]

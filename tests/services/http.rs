@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A server that takes longer than this for an answer does not count as up.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(2);
 /// No answer of a readiness check is near this.
 const ANSWER_SIZE_MAX_BYTES: u64 = 1 << 20;
 

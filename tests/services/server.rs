@@ -3,7 +3,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -24,18 +25,26 @@ const LOG: &str = "server.log";
 const PORT_FIRST: u32 = 20_000;
 /// ...and end well below 32768, where Linux begins to give ports to outgoing connections.
 const PORTS: u32 = 12_000;
-/// Processes that were started one after the other begin so far apart.
-const PORTS_APART: u32 = 101;
+/// Processes that were started one after the other begin so far apart; few need as many.
+const PORTS_APART: u32 = 100;
+/// A server that does not take a connection for so long is there all the same.
+const CONNECT_LONGEST: Duration = Duration::from_secs(1);
 
 /// A port of the loopback interface that nobody listens on. This process gives each port once, and
 /// two processes seldom look at the same ones.
+///
+/// Whether somebody listens is found out by connecting. To bind it for a moment would be more
+/// direct, but a process that another thread starts in that moment inherits the socket until it
+/// becomes its program, and the port stays taken for as long.
 pub(crate) fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id().wrapping_mul(PORTS_APART);
     for _ in 0..PORTS {
         let place = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
         let port = u16::try_from(PORT_FIRST + place).unwrap();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let answer = TcpStream::connect_timeout(&address, CONNECT_LONGEST);
+        if answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
             return port;
         }
     }
