@@ -107,6 +107,9 @@ impl PartitionReader for Reader {
             }
             let limit = self.link.world.draw(1..6) as usize;
             let quiet = self.link.world.chance(0.1);
+            self.link.world.note(|| {
+                format!("p{} reads {} from {}", self.link.process, self.partition, self.next)
+            });
             let (mut events, ended) = {
                 let state = self.link.world.state();
                 let partition = &state.partitions[&self.partition];

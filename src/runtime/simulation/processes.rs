@@ -171,6 +171,8 @@ impl Scenario {
         for id in ended {
             let Some(running) = self.processes.remove(&id) else { continue };
             self.judge(id, running.task.await);
+            // Who ends leaves the group, for whatever reason.
+            self.world.rebalance();
         }
         let grouped = self.world.state().grouped;
         let newest_is_gone = !grouped && !self.processes.contains_key(&self.world.state().newest);

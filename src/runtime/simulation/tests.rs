@@ -88,7 +88,7 @@ fn broken_by(mutant: Mutant) -> &'static [&'static str] {
         Mutant::RecoverIgnoresPending => &["I2"],
         Mutant::AdviseBeforePublish => &["I9"],
         Mutant::AbortByAge => &["I5"],
-        Mutant::AbortAfterUnclearPrepare => &["I5"],
+        Mutant::AbortAfterUnclearPrepare => &["I5", "I10"],
         Mutant::OrdinalNotStored => &["I7"],
         Mutant::ChildBeforeParent => &["I8"],
         Mutant::FilteredRangeNotCarried => &["I2", "I3", "I7", "I12"],
@@ -142,11 +142,21 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// Prints one run: set `ACEQUIA_SEED`.
+/// Prints one run: set `ACEQUIA_SEED`; and for a run with a mishap `ACEQUIA_AT` (the call of the
+/// first process), `ACEQUIA_THEN` (that of the second) and `ACEQUIA_FATE` (0 to 2: crash, freeze,
+/// power failure).
 #[test]
 fn replays_one_seed() {
-    let seed = number_from("ACEQUIA_SEED", 0);
-    let verbose = number_from("ACEQUIA_SEED", u64::MAX) != u64::MAX;
-    let outcome = simulate(Plan { seed, verbose, ..Plan::default() });
+    let asked = |name| Some(number_from(name, u64::MAX)).filter(|number| *number != u64::MAX);
+    let seed = asked("ACEQUIA_SEED");
+    let fate = match asked("ACEQUIA_FATE") {
+        Some(1) => Fate::Freeze,
+        Some(2) => Fate::PowerFailure,
+        _ => Fate::Crash,
+    };
+    let (at, then) = (asked("ACEQUIA_AT"), asked("ACEQUIA_THEN"));
+    let verbose = seed.is_some();
+    let seed = seed.unwrap_or_default();
+    let outcome = simulate(Plan { seed, at, then, fate, verbose, ..Plan::default() });
     assert_eq!(outcome.violation, None, "seed {seed}");
 }

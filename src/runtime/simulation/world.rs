@@ -362,12 +362,14 @@ impl World {
             }
         }
         let ids: Vec<u32> = state.members.keys().copied().collect();
+        let mut changes = Vec::new();
         for id in ids {
             let wants = wanted.remove(&id).unwrap_or_default();
             let graceful = state.rng.random_bool(0.7) || state.gentle;
             let Some(member) = state.members.get_mut(&id) else { continue };
             let taken: Vec<PartitionId> = member.assigned.difference(&wants).cloned().collect();
             let given: Vec<PartitionId> = wants.difference(&member.assigned).cloned().collect();
+            changes.push((id, given.clone(), taken.clone(), graceful && !member.frozen));
             if !taken.is_empty() {
                 let graceful = graceful && !member.frozen;
                 member.mishap |= !graceful;
@@ -387,6 +389,12 @@ impl World {
             }
         }
         drop(state);
+        for (id, given, taken, graceful) in changes {
+            let how = if graceful { "revoked" } else { "lost" };
+            if !given.is_empty() || !taken.is_empty() {
+                self.note(|| format!("the group: p{id} given {given:?}, {how} {taken:?}"));
+            }
+        }
         self.changed.notify_waiters();
     }
 }
