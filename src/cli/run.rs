@@ -24,7 +24,8 @@ use crate::telemetry::server::Server;
 
 /// Run a pipeline: read what is new, commit it exactly once
 ///
-/// An archive is read to its end; running again reads what has been added since. SIGINT or SIGTERM
+/// An archive is read to its end; running again reads what has been added since. Topics are read
+/// for as long as the program runs, or with --until-end to where they end at its start. SIGINT or SIGTERM
 /// commits what is under way and ends with exit code 0; a second one ends at once, and nothing is
 /// lost by it.
 #[derive(Debug, Args)]
@@ -40,6 +41,10 @@ pub(super) struct Options {
     /// Where a file is damaged, commit what comes before and give up the rest of it for good
     #[arg(long)]
     skip_damaged: bool,
+    /// End when everything is committed that stood in the topics at the start, whichever task of
+    /// the group has read it; an archive always ends so
+    #[arg(long)]
+    until_end: bool,
     /// Serve /metrics, /healthz and /readyz at this address instead of the pipeline's `metrics`
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -89,7 +94,11 @@ async fn run(
         None => None,
     };
     let mut drain = shutdown.receiver();
-    let decisions = Decisions { take_over: options.take_over, skip_damaged: options.skip_damaged };
+    let decisions = Decisions {
+        take_over: options.take_over,
+        skip_damaged: options.skip_damaged,
+        until_end: options.until_end,
+    };
     let pipeline = tokio::select! {
         biased;
         pipeline = build::build(loaded, context, decisions) => pipeline?,

@@ -64,6 +64,20 @@ pub trait Source: Send + Sync {
     /// Everything before `done` is finalised. Advisory: a broker's or a lease table's own mark.
     async fn advise(&self, partition: &PartitionId, done: &Position) -> Result<()>;
 
+    /// Everything that was read of `partition` so far came from what its record names. Asked when
+    /// an epoch is flushed, before it is prepared: a topic may be deleted and made anew under a
+    /// reader that notices nothing.
+    async fn confirm(&self, partition: &PartitionId) -> Result<()> {
+        let _ = partition;
+        Ok(())
+    }
+
+    /// Where each partition ends now, those of other processes included, for a run that is to end
+    /// when what stands there is visible. None for a source that ends by itself.
+    async fn ends(&self) -> Result<Vec<(PartitionId, Position)>> {
+        Ok(Vec::new())
+    }
+
     /// True where the group or the lease table still gives `partition` to this process, so that a
     /// lane that lost its record may fence again. Sources that nothing assigns answer false.
     fn still_assigned(&self, partition: &PartitionId) -> bool;

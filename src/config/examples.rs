@@ -53,8 +53,7 @@ pub(super) fn inputs(check: &mut Check<'_>, contract: &Contract) {
 
 /// False for an operation that no record of the source can stand for.
 fn given_by(source: &SourceConfig, operation: Operation) -> bool {
-    let SourceConfig::Archive(archive) = source;
-    match archive.format {
+    match source.format() {
         Format::Plain => true,
         // A table knows whether an item was there before.
         Format::Dynamodb => !matches!(operation, Operation::Upsert | Operation::Snapshot),

@@ -117,7 +117,9 @@ fn overlap(folder: &Folder<'_>, other: &Folder<'_>) -> Option<String> {
 
 /// The archive's patterns with their places.
 pub(super) fn patterns(source: &SourceConfig) -> Vec<(Vec<Step<'_>>, &str)> {
-    let SourceConfig::Archive(archive) = source;
+    // The others name no files.
+    #[allow(irrefutable_let_patterns, reason = "the archive is the only source without features")]
+    let SourceConfig::Archive(archive) = source else { return Vec::new() };
     let steps = vec![Step::Key("source"), Step::Key("archive"), Step::Key("path")];
     match &archive.path {
         Paths::One(pattern) => vec![(steps, pattern)],

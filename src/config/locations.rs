@@ -13,17 +13,20 @@ impl PipelineConfig {
             keys.iter().map(|key| OwnedStep::Key((*key).to_owned())).collect()
         };
         let mut all = vec![(keys(&["contract"]), Location::Path(&mut self.contract))];
-        let SourceConfig::Archive(archive) = &mut self.source;
         let steps = || keys(&["source", "archive", "path"]);
-        match &mut archive.path {
-            Paths::One(pattern) => all.push((steps(), Location::Pattern(pattern))),
-            Paths::Many(patterns) => {
-                for (index, pattern) in patterns.iter_mut().enumerate() {
-                    let mut steps = steps();
-                    steps.push(OwnedStep::Item(index));
-                    all.push((steps, Location::Pattern(pattern)));
+        match &mut self.source {
+            SourceConfig::Archive(archive) => match &mut archive.path {
+                Paths::One(pattern) => all.push((steps(), Location::Pattern(pattern))),
+                Paths::Many(patterns) => {
+                    for (index, pattern) in patterns.iter_mut().enumerate() {
+                        let mut steps = steps();
+                        steps.push(OwnedStep::Item(index));
+                        all.push((steps, Location::Pattern(pattern)));
+                    }
                 }
-            }
+            },
+            #[cfg(feature = "kafka")]
+            SourceConfig::Kafka(_) => {}
         }
         for (name, sink) in &mut self.sinks {
             if let Some(parquet) = &mut sink.parquet {

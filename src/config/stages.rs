@@ -16,8 +16,7 @@ use crate::transforms::sql::{self, SqlConfig, SqlError};
 
 /// The system columns that rows of this source have under this contract.
 pub(super) fn system_schema(source: &SourceConfig, contract: &Contract) -> SystemSchema {
-    let SourceConfig::Archive(archive) = source;
-    let before = match archive.format {
+    let before = match source.format() {
         Format::Plain => None,
         Format::Dynamodb => Some(Fields::clone(contract.schema().fields())),
     };

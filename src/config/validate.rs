@@ -103,17 +103,23 @@ pub(super) fn numbers(check: &mut Check<'_>) {
         let allowed = format!("{LEAST_MEMORY} or more");
         report(&[key("memory")], format!("{memory} is too little"), &allowed);
     }
-    let SourceConfig::Archive(archive) = &check.pipeline.source;
-    let sizes = [("max_record_size", archive.max_record_size), ("range_size", archive.range_size)];
-    for (name, size) in sizes {
+    for (source, name, size) in source_sizes(&check.pipeline.source) {
         if size.bytes() == 0 {
-            let steps = [key("source"), key("archive"), key(name)];
+            let steps = [key("source"), key(source), key(name)];
             report(&steps, "is no size at all".into(), "1B or more");
         }
     }
-    if folders::patterns(&check.pipeline.source).is_empty() {
-        let steps = [key("source"), key("archive"), key("path")];
-        report(&steps, "the list is empty".into(), "at least one pattern");
+    match &check.pipeline.source {
+        SourceConfig::Archive(_) if folders::patterns(&check.pipeline.source).is_empty() => {
+            let steps = [key("source"), key("archive"), key("path")];
+            report(&steps, "the list is empty".into(), "at least one pattern");
+        }
+        #[cfg(feature = "kafka")]
+        SourceConfig::Kafka(kafka) if kafka.topics.names().is_empty() => {
+            let steps = [key("source"), key("kafka"), key("topics")];
+            report(&steps, "the list is empty".into(), "at least one topic");
+        }
+        _ => {}
     }
     for (name, sink) in &check.pipeline.sinks {
         let Some(parquet) = &sink.parquet else { continue };
@@ -136,6 +142,18 @@ pub(super) fn numbers(check: &mut Check<'_>) {
         }
     }
     check.findings.extend(findings);
+}
+
+/// The sizes that a source is set up with, each with the source's key and its own.
+fn source_sizes(source: &SourceConfig) -> Vec<(&'static str, &'static str, ByteSize)> {
+    match source {
+        SourceConfig::Archive(archive) => vec![
+            ("archive", "max_record_size", archive.max_record_size),
+            ("archive", "range_size", archive.range_size),
+        ],
+        #[cfg(feature = "kafka")]
+        SourceConfig::Kafka(kafka) => vec![("kafka", "max_record_size", kafka.max_record_size)],
+    }
 }
 
 /// The address of the metrics endpoint.

@@ -1,6 +1,7 @@
 //! From a checked pipeline to live parts: the only place that puts concrete components together.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,21 +12,21 @@ use super::lane::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLin
 use super::process::{self, ProcessEnd, ensure_control, next_run};
 use super::swap::Documents;
 use super::sweep;
+use super::until_end::Ends;
 use crate::checkpoint::file::RunLock;
 use crate::checkpoint::{self, CheckpointConfig};
 use crate::clock::SystemClock;
-use crate::codec::{self, Format};
+use crate::codec;
 use crate::component::{CheckpointStore, Context, Owner, Sink, Transform};
 use crate::compute::ComputePool;
 use crate::config::Loaded;
-use crate::contract::Contract;
 use crate::error::{Error, Result};
 use crate::memory::{DEFAULT_BASE_BYTES, DEFAULT_LANE_BYTES, MemoryBudget};
 use crate::randomness::Generator;
 use crate::sinks::dead_letters::DeadLetterSink;
 use crate::sinks::marker::Ownership;
 use crate::sinks::{self, SinkInputs};
-use crate::sources::{self, SourceConfig};
+use crate::sources;
 use crate::telemetry::metrics::Metrics;
 use crate::transforms::TransformConfig;
 use crate::transforms::sql::{SqlConfig, SqlError, SqlFilter, SqlTransform};
@@ -50,14 +51,41 @@ impl Pipeline {
     /// # Errors
     /// See [`process::run`].
     pub async fn run(self, drain: watch::Receiver<bool>) -> Result<ProcessEnd> {
+        let (told, stop) = watch::channel(false);
+        let mut is_over = false;
+        let until_told = async {
+            is_over = self.told_or_over(drain).await?;
+            told.send_replace(true);
+            std::future::pending::<Result<Infallible>>().await
+        };
         let end = tokio::select! {
             biased;
-            end = process::run(self.parts.clone(), drain) => end?,
+            end = process::run(self.parts.clone(), stop) => end?,
             never = sweep::from_time_to_time(&self.parts) => match never {},
+            failed = until_told => match failed? {},
         };
+        let end = if is_over { ProcessEnd::Finished } else { end };
         // Every lane holds its own token by now, so that what is left of older ones can go.
         sweep::once(&self.parts).await;
         Ok(end)
+    }
+
+    /// Returns when `drain` turns true, or when the run has reached the end that it looks for; true
+    /// for the latter.
+    async fn told_or_over(&self, mut drain: watch::Receiver<bool>) -> Result<bool> {
+        let told = async {
+            // An error says that nobody is left to say so.
+            let _ = drain.wait_for(|told| *told).await;
+        };
+        if self.parts.ends.is_empty() {
+            told.await;
+            return Ok(false);
+        }
+        tokio::select! {
+            biased;
+            () = told => Ok(false),
+            over = self.parts.ends.reached(&self.parts) => over.map(|()| true),
+        }
     }
 }
 
@@ -90,6 +118,8 @@ pub struct Decisions {
     pub take_over: bool,
     /// What cannot be read of a damaged partition is given up, and the record says so.
     pub skip_damaged: bool,
+    /// The run is over when everything is visible that stood in the source at its start.
+    pub until_end: bool,
 }
 
 /// Open every component of `loaded`. Whose store and folders these are is looked at before anything
@@ -127,6 +157,10 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
     if !pipeline.source.is_assigned() {
         owner.run = next_run(&documents, &owner).await?;
     }
+    let ends = match decisions.until_end {
+        true => Ends::of(source.as_ref(), &context).await?,
+        false => Ends::default(),
+    };
     let settings = settings(loaded, decisions, control.domain, store.as_ref(), owner);
     let parts = LaneParts {
         settings: Arc::new(settings),
@@ -135,6 +169,7 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
         transforms: transforms(loaded, &context)?.into(),
         sinks: outlets.lines.into(),
         dead_letters: outlets.dead_letters,
+        ends: Arc::new(ends),
         documents,
     };
     Ok(Pipeline { parts, _lock: lock })
@@ -142,9 +177,10 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
 
 /// Makes a decoder of the source's records for each lane.
 pub(super) fn decoder_factory(loaded: &Loaded) -> DecoderFactory {
-    let SourceConfig::Archive(archive) = &loaded.pipeline.source;
-    let (contract, format): (Arc<Contract>, Format) = (loaded.contract.clone(), archive.format);
-    Arc::new(move || codec::decoder(contract.clone(), format))
+    let source = &loaded.pipeline.source;
+    let (contract, format, unmarked) =
+        (loaded.contract.clone(), source.format(), source.unmarked());
+    Arc::new(move || codec::decoder_of(contract.clone(), format, unmarked))
 }
 
 /// The stages, in order.

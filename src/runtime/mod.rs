@@ -18,6 +18,7 @@ pub mod retry;
 pub mod shutdown;
 pub mod swap;
 pub mod sweep;
+pub mod until_end;
 
 #[cfg(test)]
 mod simulation;

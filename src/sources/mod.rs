@@ -1,14 +1,18 @@
 //! Where change events come from.
 
 pub mod archive;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::Format;
 use crate::component::{CheckpointStore, Context, Source};
 use crate::error::Result;
+use crate::event::Operation;
 
 /// The source of a pipeline: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +20,9 @@ use crate::error::Result;
 pub enum SourceConfig {
     /// Files of change events: NDJSON (plain, gzip or zstd) and Parquet.
     Archive(archive::ArchiveConfig),
+    /// Topics of a Kafka cluster, spread over the tasks of a consumer group.
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::KafkaConfig),
 }
 
 impl SourceConfig {
@@ -23,6 +30,26 @@ impl SourceConfig {
     pub fn lanes(&self) -> Option<u64> {
         match self {
             Self::Archive(archive) => Some(u64::from(archive.lanes)),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => None,
+        }
+    }
+
+    /// Form of the records.
+    pub fn format(&self) -> Format {
+        match self {
+            Self::Archive(archive) => archive.format,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.format,
+        }
+    }
+
+    /// What a record is that does not say so itself.
+    pub fn unmarked(&self) -> Operation {
+        match self {
+            Self::Archive(_) => Operation::Upsert,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => kafka.op.into(),
         }
     }
 
@@ -31,6 +58,8 @@ impl SourceConfig {
     pub fn is_assigned(&self) -> bool {
         match self {
             Self::Archive(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => true,
         }
     }
 }
@@ -46,6 +75,10 @@ pub async fn open(
     match config {
         SourceConfig::Archive(archive) => {
             Ok(Arc::new(archive::ArchiveSource::open(archive, stream, store, context).await?))
+        }
+        #[cfg(feature = "kafka")]
+        SourceConfig::Kafka(kafka) => {
+            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store).await?))
         }
     }
 }

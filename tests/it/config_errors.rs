@@ -192,7 +192,7 @@ fn missing_keys() {
     assert_snapshot!(errors_of("name: empty\n"), @r#"
     pipeline.yaml:1:1: contract: required key is missing; text: the contract of the rows: an Open Data Contract Standard document, relative to this file
 
-    pipeline.yaml:1:1: source: required key is missing; a mapping with the key `archive`: where change events come from
+    pipeline.yaml:1:1: source: required key is missing; a mapping with the key `archive` or `kafka`: where change events come from
 
     pipeline.yaml:1:1: sinks: required key is missing; a mapping: where rows go, by name: lower-case letters, digits and hyphens
 
@@ -271,12 +271,12 @@ fn unknown_words() {
 #[test]
 fn kinds() {
     assert_snapshot!(broken(&[("  archive:", "  archives:")]), @r#"
-    pipeline.yaml:4:3: source.archives: unknown kind; allowed: archive; did you mean "archive"
+    pipeline.yaml:4:3: source.archives: unknown kind; allowed: archive, kafka; did you mean "archive"
       4 |   archives: { path: "events/*.ndjson.zst", format: dynamodb }
         |   ^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("  archive: { path: \"events/*.ndjson.zst\", format: dynamodb }", "  {}")]), @r#"
-    pipeline.yaml:3:1: source: names no kind; exactly one of: archive
+    pipeline.yaml:3:1: source: names no kind; exactly one of: archive, kafka
       3 | source:
         | ^^^^^^
     "#);

@@ -15,6 +15,8 @@ mod decode;
 mod delivery;
 mod faults;
 mod golden;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod lake;
 mod program;
 mod reference;

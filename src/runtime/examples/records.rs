@@ -11,7 +11,6 @@ use crate::config::{Loaded, TestConfig};
 use crate::contract::Contract;
 use crate::contract::model::{Column, ColumnType};
 use crate::event::{Operation, Position, PositionRange, system};
-use crate::sources::SourceConfig;
 
 type Item = Map<String, Value>;
 
@@ -20,11 +19,11 @@ const CREATED: &str = "2024-01-01T00:00:00Z";
 
 /// The input of `test` in the form of the pipeline's source, one record a change.
 pub(super) fn of(test: &TestConfig, loaded: &Loaded) -> RawBatch {
-    let SourceConfig::Archive(archive) = &loaded.pipeline.source;
+    let format = loaded.pipeline.source.format();
     let mut table = Table { contract: &loaded.contract, items: HashMap::new(), changes: 0 };
     let records = test.input.iter().map(|event| {
         let (operation, item) = event.parts();
-        match archive.format {
+        match format {
             Format::Plain => plain(operation, item),
             Format::Dynamodb => table.change(operation, item),
         }

@@ -25,7 +25,7 @@ pub use settings::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLi
 use self::epoch::OpenEpoch;
 use self::feed::Feed;
 use super::protocol::{Step, announce};
-use super::retry::Backoff;
+use super::retry::{Backoff, until_done};
 use super::swap::Held;
 use crate::component::{Control, EpochId, Gap, PartitionStart, Record};
 use crate::error::{Error, ErrorKind, Result};
@@ -197,7 +197,8 @@ impl Lane {
         if self.record.content.closed {
             return self.close().await;
         }
-        let mut feed = self.open_feed().await?;
+        self.store_end().await?;
+        let Some(mut feed) = self.open_feed().await? else { return self.release().await };
         let mut backoff = Backoff::default();
         loop {
             let mut epoch = OpenEpoch::new(self.epoch_id(), self.flood.clone());
@@ -213,7 +214,10 @@ impl Lane {
                     let Stop::Redo(redo) = stop else { return Err(stop) };
                     feed.close().await;
                     self.redo(redo, &mut backoff).await?;
-                    feed = self.open_feed().await?;
+                    let Some(again) = self.open_feed().await? else {
+                        return self.release().await;
+                    };
+                    feed = again;
                     continue;
                 }
             };
@@ -221,6 +225,7 @@ impl Lane {
             self.flood = epoch.flood.clone();
             self.commit(epoch, cut).await?;
             self.metrics.epoch_closed();
+            self.store_end().await?;
             if let Some(damage) = self.damage.take() {
                 return Err(Stop::Failed(damage));
             }
@@ -240,8 +245,15 @@ impl Lane {
         }
     }
 
-    async fn open_feed(&self) -> Result<Feed> {
-        Feed::open(&self.parts, &self.start, &self.record.content, self.control.number).await
+    /// The reading side; `None` where the lane is told to drain before there is one: a source may
+    /// refuse to open what it has taken back.
+    async fn open_feed(&mut self) -> Result<Option<Feed>> {
+        let (parts, start, record) = (&self.parts, &self.start, &self.record.content);
+        tokio::select! {
+            biased;
+            () = told_to_drain(&mut self.orders) => Ok(None),
+            feed = Feed::open(parts, start, record, self.control.number) => feed.map(Some),
+        }
     }
 
     async fn redo(&mut self, redo: Redo, backoff: &mut Backoff) -> Going<()> {
@@ -280,7 +292,18 @@ impl Lane {
         self.unless_control_changes(epoch.flush(&parts)).await?;
         // Refusals of the flush itself count too.
         self.guard(0, epoch)?;
+        if !epoch.is_empty() {
+            self.confirm().await?;
+        }
         Ok(cut)
+    }
+
+    /// What the epoch holds came from what the record names.
+    async fn confirm(&self) -> Going<()> {
+        let (context, source) = (&self.parts.documents.context, &self.parts.source);
+        let partition = &self.start.partition;
+        let confirm = || source.confirm(partition);
+        self.unless_control_changes(until_done(context, "confirming the source", confirm)).await
     }
 
     async fn take_batches(&mut self, epoch: &mut OpenEpoch, feed: &mut Feed) -> Going<Cut> {
@@ -323,6 +346,9 @@ impl Lane {
                     self.metrics.epoch_grew(epoch.events, epoch.bytes);
                     self.show_lag(&epoch.to);
                     self.guard(events, epoch)?;
+                    if self.has_reached_end(&epoch.to) && !self.has_reached_end(&epoch.id.from) {
+                        return Ok(Cut::Due);
+                    }
                 }
             }
         }
@@ -383,6 +409,19 @@ impl Lane {
                 Err(error) if error.is_retryable() => Err(Stop::Redo(Redo::Sink(error))),
                 outcome => outcome.map_err(Stop::Failed),
             };
+        }
+    }
+
+    /// True where `position` lies at the end that the run looks for, or past it.
+    fn has_reached_end(&self, position: &Position) -> bool {
+        self.parts.ends.get(&self.start.partition).is_some_and(|end| position >= end)
+    }
+
+    /// At the end that the run looks for, let the record say at once that everything is finalised.
+    async fn store_end(&mut self) -> Going<()> {
+        match self.has_reached_end(&self.record.content.next) {
+            true => self.store_finalised().await,
+            false => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::component::{Control, Decoder, Owner, Record, Sink, Source, Transform}
 use crate::error::{Error, Result};
 use crate::event::PartitionId;
 use crate::runtime::swap::{Documents, Held};
+use crate::runtime::until_end::Ends;
 use crate::units::{ByteSize, Interval};
 
 /// When an epoch is cut.
@@ -72,6 +73,8 @@ pub struct LaneParts {
     pub sinks: Arc<[SinkLine]>,
     /// Takes refused events.
     pub dead_letters: Arc<dyn Sink>,
+    /// Where the run is to end.
+    pub ends: Arc<Ends>,
     /// The checkpoint documents, with the seams and the counters.
     pub documents: Documents,
 }

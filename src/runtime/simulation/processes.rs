@@ -144,6 +144,7 @@ impl Scenario {
                 line(Arc::new(DocSink(link))),
             ]),
             dead_letters: letters,
+            ends: Arc::default(),
             documents: self.documents(process),
         }
     }

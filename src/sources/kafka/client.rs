@@ -1,0 +1,234 @@
+//! The consumer: its settings, and what it does when the group calls.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{debug, info, warn};
+
+use super::TopicPartition;
+use super::config::{GroupProtocol, KafkaConfig};
+use super::grants::Grants;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Most bytes of fetched messages that wait for one partition's reader, in KiB.
+const QUEUED_KIBIBYTES: &str = "4096";
+/// Most bytes of one partition in one answer of a broker.
+const FETCHED_BYTES: &str = "1048576";
+/// Most bytes in one answer of a broker.
+const ANSWER_BYTES: &str = "8388608";
+
+/// A member of a consumer group.
+pub(super) type Consumer = BaseConsumer<Membership>;
+
+/// What the group tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum GroupEvent {
+    /// These partitions are this process's. May name none.
+    Assigned(Vec<TopicPartition>),
+    /// These go to another process when their readers are gone.
+    Revoked(Vec<TopicPartition>),
+    /// These may be another's already.
+    Lost(Vec<TopicPartition>),
+    /// The client cannot go on.
+    Failed(String),
+}
+
+/// This process's side of the group.
+pub(super) struct Membership {
+    grants: Mutex<Grants>,
+    events: UnboundedSender<GroupEvent>,
+    /// The last failure of the client as a whole, for messages: what a call says itself is often
+    /// only that nobody answered.
+    complaint: Mutex<Option<String>>,
+}
+
+impl Membership {
+    pub(super) fn new(events: UnboundedSender<GroupEvent>) -> Self {
+        Self { grants: Mutex::default(), events, complaint: Mutex::default() }
+    }
+
+    /// What the group has given.
+    pub(super) fn grants(&self) -> MutexGuard<'_, Grants> {
+        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the client last complained of.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Say that the client cannot go on.
+    pub(super) fn fail(&self, what: String) {
+        self.tell(GroupEvent::Failed(what));
+    }
+
+    fn tell(&self, event: GroupEvent) {
+        // Nobody listens any more where the source is being closed.
+        let _ = self.events.send(event);
+    }
+}
+
+impl ClientContext for Membership {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                warn!(facility, "kafka client: {message}");
+            }
+            // Of these the lane or the start says what matters; brokers that come and go would
+            // fill the log.
+            _ => debug!(facility, "kafka client: {message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(%error, "kafka client: {reason}");
+        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        *complaint = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Membership {
+    /// Called by the thread that polls, and never waits. An assignment is answered by putting
+    /// nothing in: a partition is added when its reader begins, after its fence.
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let named = names(partitions);
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            info!(partitions = named.len(), "the group gives partitions");
+            self.grants().assign(named.iter().cloned());
+            report("put in nothing", consumer.incremental_assign(&TopicPartitionList::new()));
+            return self.tell(GroupEvent::Assigned(named));
+        }
+        // A consumer that closes has no readers any more, or none that matter.
+        if consumer.assignment_lost() || self.events.is_closed() {
+            warn!(partitions = named.len(), "the group has taken partitions away");
+            let fetched = self.grants().lose(named.iter().cloned());
+            report("take out", consumer.incremental_unassign(&list(&fetched)));
+            return self.tell(GroupEvent::Lost(named));
+        }
+        info!(partitions = named.len(), "the group takes partitions back");
+        self.grants().revoke(named.iter().cloned(), Instant::now());
+        self.tell(GroupEvent::Revoked(named));
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            debug!(%error, "the group did not take an offset");
+        }
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<TopicPartition> {
+    let name = |one: rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
+        topic: one.topic().to_owned(),
+        partition: one.partition(),
+    };
+    partitions.elements().into_iter().map(name).collect()
+}
+
+/// A list for librdkafka, without offsets.
+pub(super) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for one in partitions {
+        list.add_partition(&one.topic, one.partition);
+    }
+    list
+}
+
+/// A list for librdkafka of one partition at an offset.
+pub(super) fn list_at(one: &TopicPartition, offset: u64) -> Result<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    let offset = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+    list.add_partition_offset(&one.topic, one.partition, offset)
+        .map_err(|cause| Error::fatal(format!("cannot name {one}")).caused_by(cause))?;
+    Ok(list)
+}
+
+/// Say what librdkafka refused; the group's next call puts it right.
+pub(super) fn report(what: &str, result: KafkaResult<()>) {
+    if let Err(error) = result {
+        warn!(%error, "kafka client: cannot {what}");
+    }
+}
+
+/// Join the group of `config`, whose name is `group`.
+///
+/// Nothing is fetched and no broker is asked before the consumer is polled.
+pub(super) fn connect(
+    config: &KafkaConfig,
+    group: &str,
+    membership: Membership,
+) -> Result<Arc<Consumer>> {
+    let mut settings = ClientConfig::new();
+    settings
+        .set("bootstrap.servers", &config.bootstrap)
+        .set("group.id", group)
+        .set("client.id", "acequia")
+        // The record says where to begin; offsets are committed as advice.
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("allow.auto.create.topics", "false")
+        .set("topic.metadata.refresh.interval.ms", "60000")
+        .set("queued.max.messages.kbytes", QUEUED_KIBIBYTES)
+        .set("fetch.message.max.bytes", FETCHED_BYTES)
+        .set("fetch.max.bytes", ANSWER_BYTES)
+        .set("receive.message.max.bytes", "16777216")
+        // A full queue is looked at again soon: lanes empty it in milliseconds.
+        .set("fetch.queue.backoff.ms", "10")
+        .set("socket.keepalive.enable", "true")
+        .set("log.connection.close", "false");
+    match config.protocol {
+        GroupProtocol::Classic => {
+            settings.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        GroupProtocol::Consumer => {
+            settings.set("group.protocol", "consumer");
+        }
+    }
+    let consumer: Consumer = settings.create_with_context(membership).map_err(|cause| {
+        Error::config("the settings of the Kafka source do not fit together").caused_by(cause)
+    })?;
+    Ok(Arc::new(consumer))
+}
+
+/// An error of `kind` about a call to the brokers, with what the client complained of meanwhile.
+pub(super) fn failed(
+    consumer: &Consumer,
+    what: impl Into<String>,
+    cause: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    let mut message = what.into();
+    if let Some(complaint) = consumer.context().complaint() {
+        message = format!("{message} ({complaint})");
+    }
+    Error::new(ErrorKind::Retryable, message).caused_by(cause)
+}
+
+/// True where waiting may help and the start should say what is wrong: no permission, a wrong
+/// password, a certificate that is not trusted.
+pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::SaslAuthenticationFailed
+            | Code::Authentication
+            | Code::SSL
+    )
+}

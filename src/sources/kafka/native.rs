@@ -1,0 +1,264 @@
+//! Calls of librdkafka that its Rust wrapper does not have: many messages at once from the queue of
+//! one partition, and the ids of topics.
+//!
+//! The contracts are those of `rdkafka.h`: "Queue API", "rd_kafka_consume_batch_queue" and "Admin
+//! API - DescribeTopics".
+#![allow(unsafe_code, reason = "foreign calls; each states why it is sound")]
+
+use std::ffi::{CStr, CString, c_void};
+use std::ptr::{self, NonNull};
+use std::slice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::Notify;
+
+use super::TopicPartition;
+use super::client::Consumer;
+
+/// Messages taken at a call.
+const BATCH: usize = 2048;
+
+/// What stands in the queue of a partition.
+pub(super) enum Fetched<'a> {
+    /// A message.
+    Message(FetchedMessage<'a>),
+    /// Nothing stands below this offset any more that was not taken before.
+    End(u64),
+    /// The partition cannot be fetched; the client tries again by itself where that can help.
+    Failed(RDKafkaErrorCode, String),
+}
+
+/// A message, while it lies in the client's memory.
+pub(super) struct FetchedMessage<'a> {
+    pub(super) offset: u64,
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    /// Milliseconds since 1970.
+    pub(super) time: Option<i64>,
+}
+
+/// The queue of one partition, apart from the consumer's own. The partition is fetched into it from
+/// the time at which it is put in.
+pub(super) struct PartitionQueue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    /// Told when the queue is no longer empty; librdkafka holds a pointer to it.
+    filled: Arc<Notify>,
+    /// The queue must go before the client.
+    _consumer: Arc<Consumer>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for PartitionQueue {}
+// SAFETY: the same; every call locks the queue.
+unsafe impl Sync for PartitionQueue {}
+
+/// Called by a thread of librdkafka.
+unsafe extern "C" fn tell(_client: *mut sys::rd_kafka_t, filled: *mut c_void) {
+    // SAFETY: `filled` points to the `Notify` of a queue that is alive: its drop takes this call
+    // out before it lets the `Notify` go.
+    unsafe { (*filled.cast_const().cast::<Notify>()).notify_one() };
+}
+
+impl PartitionQueue {
+    /// The queue of `one`; `None` where librdkafka does not take its name.
+    pub(super) fn of(consumer: &Arc<Consumer>, one: &TopicPartition) -> Option<Self> {
+        let topic = CString::new(one.topic.as_str()).ok()?;
+        // SAFETY: the client lives as long as `consumer`; the answer is a new reference or null.
+        let queue = unsafe {
+            sys::rd_kafka_queue_get_partition(
+                consumer.client().native_ptr(),
+                topic.as_ptr(),
+                one.partition,
+            )
+        };
+        let queue = NonNull::new(queue)?;
+        let filled = Arc::new(Notify::new());
+        // SAFETY: the queue is alive, and `filled` stays where it is as long as the queue does.
+        unsafe {
+            sys::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
+            let opaque = Arc::as_ptr(&filled).cast_mut().cast();
+            sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(tell), opaque);
+        }
+        Some(Self { queue, filled, _consumer: consumer.clone() })
+    }
+
+    /// Resolves when something has come since the last time; at once where it came meanwhile.
+    pub(super) async fn filled(&self) {
+        self.filled.notified().await;
+    }
+
+    /// Give what stands in the queue to `take`, in order, one call's worth; the number of things.
+    /// Never waits.
+    pub(super) fn drain(&self, mut take: impl FnMut(Fetched<'_>)) -> usize {
+        let mut messages = [ptr::null_mut(); BATCH];
+        // SAFETY: the queue is alive; at most `BATCH` pointers are written.
+        let count = unsafe {
+            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, messages.as_mut_ptr(), BATCH)
+        };
+        let count = usize::try_from(count).unwrap_or_default();
+        for &message in messages.iter().take(count) {
+            // SAFETY: each pointer is a message that belongs to the caller until it is destroyed.
+            unsafe {
+                if let Some(message) = message.as_ref() {
+                    take(fetched(message));
+                }
+                sys::rd_kafka_message_destroy(message);
+            }
+        }
+        count
+    }
+}
+
+impl Drop for PartitionQueue {
+    fn drop(&mut self) {
+        // SAFETY: the queue is alive. After the first call nobody calls `tell` any more: librdkafka
+        // takes it out and calls it under the same lock.
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+/// SAFETY: `message` is one that librdkafka gave out.
+unsafe fn fetched(message: &sys::rd_kafka_message_t) -> Fetched<'_> {
+    let bytes = |start: *mut c_void, length: usize| {
+        // SAFETY: librdkafka says that `length` bytes stand there as long as the message does. A
+        // value or key of no bytes is no null pointer.
+        (!start.is_null())
+            .then(|| unsafe { slice::from_raw_parts(start.cast_const().cast(), length) })
+    };
+    let offset = u64::try_from(message.offset).unwrap_or_default();
+    let code = message.err;
+    if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive.
+        let time = unsafe { sys::rd_kafka_message_timestamp(message, &raw mut kind) };
+        return Fetched::Message(FetchedMessage {
+            offset,
+            key: bytes(message.key, message.key_len),
+            value: bytes(message.payload, message.len),
+            time: (time >= 0).then_some(time),
+        });
+    }
+    if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+        return Fetched::End(offset);
+    }
+    // The value of an error is its text.
+    let text = bytes(message.payload, message.len).map(String::from_utf8_lossy);
+    Fetched::Failed(code.into(), text.unwrap_or_default().into_owned())
+}
+
+/// What a topic is, as a broker describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Described {
+    /// Tells the topic from another one of the same name.
+    pub(super) id: String,
+    /// Number of its partitions.
+    pub(super) partitions: i32,
+}
+
+/// A pointer that goes back to librdkafka when it is dropped.
+struct Owned<T>(NonNull<T>, unsafe extern "C" fn(*mut T));
+
+impl<T> Owned<T> {
+    fn new(pointer: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Result<Self, KafkaError> {
+        let missing = || KafkaError::AdminOpCreation("librdkafka gave nothing".to_owned());
+        Ok(Self(NonNull::new(pointer).ok_or_else(missing)?, destroy))
+    }
+
+    fn get(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from the call that belongs to `destroy`, and goes back once.
+        unsafe { (self.1)(self.get()) };
+    }
+}
+
+/// Ask the brokers what `topic` is. Waits for at most `timeout`.
+pub(super) fn describe(
+    consumer: &Consumer,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Described, KafkaError> {
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let client = consumer.client().native_ptr();
+    let name = CString::new(topic)?;
+    let mut names = [name.as_ptr()];
+    // SAFETY: the client lives as long as `consumer`; what is made here is destroyed in reverse
+    // order; the names are copied.
+    unsafe {
+        let topics = Owned::new(
+            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1),
+            sys::rd_kafka_TopicCollection_destroy,
+        )?;
+        let options = Owned::new(
+            sys::rd_kafka_AdminOptions_new(
+                client,
+                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+            ),
+            sys::rd_kafka_AdminOptions_destroy,
+        )?;
+        let mut text = [0; 128];
+        sys::rd_kafka_AdminOptions_set_request_timeout(
+            options.get(),
+            millis,
+            text.as_mut_ptr(),
+            text.len(),
+        );
+        let queue = Owned::new(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy)?;
+        sys::rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
+        let event = sys::rd_kafka_queue_poll(queue.get(), millis.saturating_add(1000));
+        let Ok(event) = Owned::new(event, sys::rd_kafka_event_destroy) else {
+            return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        };
+        let error = sys::rd_kafka_event_error(event.get());
+        if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::AdminOp(error.into()));
+        }
+        described(&event)
+    }
+}
+
+/// The only topic of an answer.
+///
+/// SAFETY: `event` is the answer to DescribeTopics.
+unsafe fn described(event: &Owned<sys::rd_kafka_event_t>) -> Result<Described, KafkaError> {
+    let none = || KafkaError::AdminOp(RDKafkaErrorCode::UnknownTopicOrPartition);
+    // SAFETY: what is read here belongs to the event, which outlives it.
+    unsafe {
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.get());
+        if result.is_null() {
+            return Err(none());
+        }
+        let mut count = 0;
+        let topics = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if topics.is_null() || count != 1 {
+            return Err(none());
+        }
+        let topic = *topics;
+        let error = sys::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null() {
+            let code = sys::rd_kafka_error_code(error);
+            if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(KafkaError::AdminOp(code.into()));
+            }
+        }
+        let mut partitions = 0;
+        sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
+        let id = sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic));
+        if id.is_null() {
+            return Err(none());
+        }
+        let id = CStr::from_ptr(id).to_string_lossy().into_owned();
+        Ok(Described { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+    }
+}

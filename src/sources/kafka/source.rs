@@ -1,0 +1,223 @@
+//! The source: hands out what the group gives, and opens it after its fence.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use rdkafka::consumer::Consumer as _;
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::TopicPartition;
+use super::client::{self, Consumer, GroupEvent, Membership};
+use super::config::{KafkaConfig, StartAt};
+use super::member::Member;
+use super::reader::KafkaReader;
+use super::topics::{self, blocking};
+use crate::component::{
+    CheckpointStore, PartitionReader, PartitionStart, Source, SourceEvent, Versioning,
+};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::{PartitionId, Position};
+
+/// Bits of a version that are the offset's; those above are the incarnation's.
+const OFFSET_BITS: u32 = 48;
+/// The first incarnation of a partition: versions begin at 1.
+const FIRST_INCARNATION: i64 = 1;
+
+/// Topics of one cluster that are being read.
+pub struct KafkaSource {
+    // Declared first: the group's calls are of no interest while the member leaves.
+    events: tokio::sync::Mutex<UnboundedReceiver<GroupEvent>>,
+    member: Member,
+    /// Events that were taken from the channel and not given out yet.
+    taken: Mutex<VecDeque<GroupEvent>>,
+    /// The topics by name, with what tells each from another one of that name.
+    ids: BTreeMap<String, String>,
+    /// Topics of which some partition has a record.
+    known: Vec<String>,
+    start: StartAt,
+    max_record_size: u64,
+}
+
+impl KafkaSource {
+    /// Join the group and look at the topics of `config`. `pipeline` names the group where `config`
+    /// does not.
+    ///
+    /// # Errors
+    /// `Config` where no broker answers, a topic is missing, or may not be read.
+    pub async fn open(
+        config: &KafkaConfig,
+        pipeline: &str,
+        store: &dyn CheckpointStore,
+    ) -> Result<Self> {
+        let (sender, events) = unbounded_channel();
+        let group = config.group.as_deref().unwrap_or(pipeline);
+        let consumer = client::connect(config, group, Membership::new(sender))?;
+        let member = Member::start(consumer.clone())?;
+        let mut ids = BTreeMap::new();
+        for topic in config.topics.names() {
+            let (name, bootstrap) = (topic.clone(), config.bootstrap.clone());
+            let described = blocking(&consumer, move |consumer| {
+                topics::describe_first(consumer, &name, &bootstrap)
+            })
+            .await?;
+            ids.insert(topic.clone(), described.id);
+        }
+        let known = store.partitions().await?;
+        let known = known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
+        let names: Vec<&str> = ids.keys().map(String::as_str).collect();
+        consumer
+            .subscribe(&names)
+            .or_error(ErrorKind::Config, || "cannot subscribe to the topics".to_owned())?;
+        Ok(Self {
+            events: tokio::sync::Mutex::new(events),
+            member,
+            taken: Mutex::default(),
+            ids,
+            known,
+            start: config.start,
+            max_record_size: config.max_record_size.bytes(),
+        })
+    }
+
+    fn consumer(&self) -> &Arc<Consumer> {
+        self.member.consumer()
+    }
+
+    fn taken(&self) -> MutexGuard<'_, VecDeque<GroupEvent>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn partition(&self, id: &PartitionId) -> Result<TopicPartition> {
+        TopicPartition::parse(id)
+            .filter(|one| self.ids.contains_key(&one.topic))
+            .ok_or_else(|| Error::fatal(format!("{id} is no partition of these topics")))
+    }
+
+    /// `one` as the process needs it.
+    async fn describe(&self, one: &TopicPartition) -> Result<PartitionStart> {
+        let asked = one.clone();
+        let (low, high) =
+            blocking(self.consumer(), move |consumer| topics::watermarks(consumer, &asked)).await?;
+        // A partition that a known topic has grown is read from its beginning.
+        let is_new_topic = !self.known.contains(&one.topic);
+        let start = match self.start {
+            StartAt::Latest if is_new_topic => high,
+            StartAt::Latest | StartAt::Earliest => low,
+        };
+        let id = self.ids.get(&one.topic).cloned().unwrap_or_default();
+        Ok(PartitionStart {
+            partition: one.id(),
+            stream: one.topic.as_str().into(),
+            label: one.partition.to_string().into(),
+            start: Position::Offset(start),
+            versioning: Versioning::Position { base: FIRST_INCARNATION << OFFSET_BITS },
+            identity: json!({ "kafka": { "topic": one.topic, "topic_id": id } }),
+            parents: Vec::new(),
+            size: None,
+        })
+    }
+
+    async fn prepare(&self, event: &GroupEvent) -> Result<SourceEvent> {
+        let ids = |all: &[TopicPartition]| all.iter().map(TopicPartition::id).collect();
+        Ok(match event {
+            GroupEvent::Assigned(all) => {
+                let mut starts = Vec::with_capacity(all.len());
+                for one in all {
+                    starts.push(self.describe(one).await?);
+                }
+                SourceEvent::Assigned(starts)
+            }
+            GroupEvent::Revoked(all) => SourceEvent::Revoked(ids(all)),
+            GroupEvent::Lost(all) => SourceEvent::Lost(ids(all)),
+            GroupEvent::Failed(what) => return Err(Error::fatal(what.clone())),
+        })
+    }
+}
+
+#[async_trait]
+impl Source for KafkaSource {
+    async fn next_event(&self) -> Result<SourceEvent> {
+        let mut events = self.events.lock().await;
+        loop {
+            let first = self.taken().front().cloned();
+            let Some(first) = first else {
+                let event = events.recv().await;
+                let event = event.ok_or_else(|| Error::fatal("the Kafka member is gone"))?;
+                self.taken().push_back(event);
+                continue;
+            };
+            // It stays in its place until it is ready: whoever drops this call finds it again.
+            let ready = self.prepare(&first).await?;
+            self.taken().pop_front();
+            return Ok(ready);
+        }
+    }
+
+    async fn open(
+        &self,
+        partition: &PartitionId,
+        from: &Position,
+    ) -> Result<Box<dyn PartitionReader>> {
+        let one = self.partition(partition)?;
+        let from = from
+            .offset()
+            .ok_or_else(|| Error::halted(format!("the record of {partition} holds no offset")))?;
+        let asked = one.clone();
+        blocking(self.consumer(), move |consumer| {
+            topics::check_position(&asked, from, topics::watermarks(consumer, &asked)?)
+        })
+        .await?;
+        let begun = self.member.begin(&one, from).await?;
+        Ok(Box::new(KafkaReader::new(begun, one, from, self.max_record_size)))
+    }
+
+    async fn ended(&self, _partition: &PartitionId) -> Result<Vec<PartitionStart>> {
+        Ok(Vec::new())
+    }
+
+    async fn advise(&self, partition: &PartitionId, done: &Position) -> Result<()> {
+        let one = self.partition(partition)?;
+        match done.offset() {
+            Some(offset) => self.member.advise(&one, offset),
+            None => Ok(()),
+        }
+    }
+
+    async fn confirm(&self, partition: &PartitionId) -> Result<()> {
+        let one = self.partition(partition)?;
+        let topic = one.topic.clone();
+        let now =
+            blocking(self.consumer(), move |consumer| topics::describe(consumer, &topic)).await?;
+        match self.ids.get(&one.topic) {
+            Some(id) if *id == now.id => Ok(()),
+            _ => Err(Error::halted(format!(
+                "topic {} was deleted and made anew while it was being read: nothing of this epoch was committed",
+                one.topic
+            ))),
+        }
+    }
+
+    async fn ends(&self) -> Result<Vec<(PartitionId, Position)>> {
+        let topics: Vec<String> = self.ids.keys().cloned().collect();
+        blocking(self.consumer(), move |consumer| {
+            let mut ends = Vec::new();
+            for topic in topics {
+                let described = topics::describe(consumer, &topic)?;
+                for partition in 0..described.partitions {
+                    let one = TopicPartition { topic: topic.clone(), partition };
+                    let (_, high) = topics::watermarks(consumer, &one)?;
+                    ends.push((one.id(), Position::Offset(high)));
+                }
+            }
+            Ok(ends)
+        })
+        .await
+    }
+
+    fn still_assigned(&self, partition: &PartitionId) -> bool {
+        let Some(one) = TopicPartition::parse(partition) else { return false };
+        self.consumer().context().grants().contains(&one)
+    }
+}

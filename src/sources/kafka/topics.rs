@@ -1,0 +1,85 @@
+//! What brokers say of topics. These calls block: they run where that is allowed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::TopicPartition;
+use super::client::{Consumer, failed, is_refusal};
+use super::native::{self, Described};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+
+/// How long a broker may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Run calls that wait for brokers.
+pub(super) async fn blocking<T: Send + 'static>(
+    consumer: &Arc<Consumer>,
+    work: impl FnOnce(&Consumer) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let consumer = consumer.clone();
+    tokio::task::spawn_blocking(move || work(&consumer))
+        .await
+        .or_error(ErrorKind::Fatal, || "a call to Kafka panicked; see the log".to_owned())?
+}
+
+/// What `topic` is.
+pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
+    native::describe(consumer, topic, TIMEOUT)
+        .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
+}
+
+/// What `topic` is, asked when the source is opened: whatever is wrong is a mistake to be mended.
+pub(super) fn describe_first(
+    consumer: &Consumer,
+    topic: &str,
+    bootstrap: &str,
+) -> Result<Described> {
+    let code = |cause: &KafkaError| match cause {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    native::describe(consumer, topic, TIMEOUT).map_err(|cause| {
+        let what = match code(&cause) {
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => format!(
+                "there is no topic `{topic}` on {bootstrap}: make it, or correct `source.kafka.topics`"
+            ),
+            Some(code) if is_refusal(code) => format!(
+                "{bootstrap} does not let this user describe topic `{topic}`: allow Describe and Read on it"
+            ),
+            _ => format!(
+                "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)"
+            ),
+        };
+        let told = failed(consumer, what, cause);
+        Error::config(told.to_string())
+    })
+}
+
+/// The oldest offset that `one` holds, and the one after the newest that is committed.
+pub(super) fn watermarks(consumer: &Consumer, one: &TopicPartition) -> Result<(u64, u64)> {
+    let (low, high) = consumer
+        .fetch_watermarks(&one.topic, one.partition, TIMEOUT)
+        .map_err(|cause| failed(consumer, format!("cannot ask for the offsets of {one}"), cause))?;
+    let offset = |offset: i64| u64::try_from(offset).unwrap_or_default();
+    Ok((offset(low), offset(high)))
+}
+
+/// Nothing may be missing between where the record stands and what the topic holds.
+pub(super) fn check_position(one: &TopicPartition, from: u64, marks: (u64, u64)) -> Result<()> {
+    let (low, high) = marks;
+    if from < low {
+        return Err(Error::halted(format!(
+            "messages {from} to {} of {one} are gone, and were never read: the topic's retention has passed them, or they were deleted; the topic now begins at {low}",
+            low - 1
+        )));
+    }
+    if from > high {
+        return Err(Error::halted(format!(
+            "{one} ends at {high}, its checkpoint record stands at {from}: the topic was truncated or made anew, or the checkpoint store belongs to another cluster"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Topics for tests: made, filled, looked at.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// A broker that takes longer than this does not answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A topic of a test's own.
+pub(super) struct Topic {
+    pub(super) bootstrap: String,
+    pub(super) name: String,
+}
+
+/// A name that no other test has.
+pub(super) fn unique(name: &str) -> String {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", GIVEN.fetch_add(1, Ordering::Relaxed))
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+impl Topic {
+    /// Make a topic whose name begins with `name`.
+    pub(super) fn new(bootstrap: &str, name: &str, partitions: i32) -> Self {
+        let topic = Self { bootstrap: bootstrap.to_owned(), name: unique(name) };
+        topic.make(partitions);
+        topic
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().unwrap()
+    }
+
+    /// Make it, once more if it was deleted.
+    pub(super) fn make(&self, partitions: i32) {
+        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
+        let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
+        made.into_iter().for_each(|one| drop(one.unwrap()));
+    }
+
+    pub(super) fn delete(&self) {
+        let names = [self.name.as_str()];
+        let gone = wait(self.admin().delete_topics(&names, &AdminOptions::new())).unwrap();
+        gone.into_iter().for_each(|one| drop(one.unwrap()));
+    }
+
+    /// Send messages, each with its partition, key and value; every one is acknowledged.
+    pub(super) fn send<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (i32, &'a str, Option<&'a str>)>,
+    ) {
+        let producer: BaseProducer = self.client().create().unwrap();
+        send_by(&producer, &self.name, messages);
+        producer.flush(TIMEOUT).unwrap();
+        assert_eq!(producer.in_flight_count(), 0);
+    }
+
+    /// Send messages in one transaction, and commit or abort it.
+    pub(super) fn send_in_transaction<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (i32, &'a str, Option<&'a str>)>,
+        commit: bool,
+    ) {
+        let id = unique("transaction");
+        let producer: BaseProducer = self.client().set("transactional.id", id).create().unwrap();
+        producer.init_transactions(TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        send_by(&producer, &self.name, messages);
+        producer.flush(TIMEOUT).unwrap();
+        match commit {
+            true => producer.commit_transaction(TIMEOUT).unwrap(),
+            false => producer.abort_transaction(TIMEOUT).unwrap(),
+        }
+    }
+
+    /// Remove every message below `offset` of one partition.
+    pub(super) fn delete_records(&self, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.name, partition, Offset::Offset(offset)).unwrap();
+        wait(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
+    /// What `group` has committed of one partition.
+    pub(super) fn committed(&self, group: &str, partition: i32) -> Option<i64> {
+        let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.name, partition);
+        let committed = consumer.committed_offsets(list, TIMEOUT).unwrap();
+        committed.find_partition(&self.name, partition)?.offset().to_raw().filter(|at| *at >= 0)
+    }
+}
+
+fn send_by<'a>(
+    producer: &BaseProducer,
+    topic: &str,
+    messages: impl IntoIterator<Item = (i32, &'a str, Option<&'a str>)>,
+) {
+    for (partition, key, value) in messages {
+        let mut record = BaseRecord::to(topic).partition(partition).key(key);
+        if let Some(value) = value {
+            record = record.payload(value);
+        }
+        // A full queue is emptied a little, and the message is sent again.
+        while let Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) =
+            producer.send(record)
+        {
+            record = again;
+            producer.poll(Duration::from_millis(50));
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What stands in a topic is in the lake, once.
+
+use super::broker::Topic;
+use crate::program::{Folder, column, letters, rows};
+use crate::services;
+
+/// A pipeline in `folder` that reads `topic`, and further lines of it.
+fn pipeline(folder: &Folder, topic: &Topic, more: &str) {
+    folder.pipeline(&format!(
+        "name: {}\nsource: {{ kafka: {{ bootstrap: \"{}\", topics: {}, format: plain }} }}\n{more}",
+        topic.name, topic.bootstrap, topic.name
+    ));
+}
+
+/// The value of message `number`.
+fn value(number: usize) -> String {
+    format!(
+        "{{\"user_id\":\"user-{number}\",\"timestamp\":\"2024-01-{:02}T10:30:00.000Z\",\
+         \"session_id\":\"s\",\"message_id\":\"m{number}\",\"message_type\":\"text\",\
+         \"role\":\"user\",\"content\":\"text {number}\"}}",
+        1 + number % 28
+    )
+}
+
+#[track_caller]
+fn lake_holds(folder: &Folder, mut expected: Vec<String>) {
+    let mut found = column(&rows(&folder.path("lake")), "user_id");
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+fn users(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("user-{number}")).collect()
+}
+
+#[test]
+fn a_topic_is_read_to_its_end_and_a_second_run_reads_what_came_since() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "messages", 4);
+    let values: Vec<String> = (0..1500).map(value).collect();
+    let send = |range: std::ops::Range<usize>| {
+        topic.send(range.map(|number| ((number % 4) as i32, "", Some(values[number].as_str()))));
+    };
+    send(0..1000);
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "");
+    let ended = folder.run(&["run", "pipeline.yaml", "--until-end", "--json"]).exits(0);
+    assert_eq!(ended.json()["rows"], 1000, "{}", ended.stderr);
+    lake_holds(&folder, users(0..1000));
+    assert_eq!(topic.committed(&topic.name, 0), Some(250), "ordinary tools see the lag");
+
+    send(1000..1500);
+    let ended = folder.run(&["run", "pipeline.yaml", "--until-end", "--json"]).exits(0);
+    assert_eq!(ended.json()["rows"], 500);
+    lake_holds(&folder, users(0..1500));
+}
+
+#[test]
+fn tombstones_delete_and_poison_is_kept() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "mixed", 1);
+    let key = r#"{"user_id":"user-1","timestamp":"2024-01-02T10:30:00.000Z"}"#;
+    let good = value(1);
+    topic.send([
+        (0, "", Some(good.as_str())),
+        (0, "", Some("no json")),
+        (0, key, None),
+        (0, "no key", None),
+        (0, "", Some("")),
+    ]);
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "");
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    let rows = rows(&folder.path("lake"));
+    let mut changes: Vec<_> =
+        column(&rows, "_op").into_iter().zip(column(&rows, "_position")).collect();
+    changes.sort();
+    let pair = |op: &str, position: &str| (op.to_owned(), position.to_owned());
+    assert_eq!(changes, [pair("delete", "2"), pair("upsert", "0")]);
+    assert_eq!(column(&rows, "_key"), [key, key]);
+    assert_eq!(column(&rows, "_stream"), [topic.name.as_str(); 2]);
+    let mut refused: Vec<_> = letters(&folder.path("dead-letters"))
+        .into_iter()
+        .map(|letter| letter["position"].to_string())
+        .collect();
+    refused.sort();
+    assert_eq!(refused, ["1", "3", "4"]);
+}
+
+#[test]
+fn transactions_that_were_aborted_are_not_seen_and_their_marks_count_as_read() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "transactions", 2);
+    let values: Vec<String> = (0..6).map(value).collect();
+    let some = |range: std::ops::Range<usize>| {
+        range.map(|number| (0, "", Some(values[number].as_str()))).collect::<Vec<_>>()
+    };
+    topic.send_in_transaction(some(0..2), true);
+    topic.send_in_transaction(some(2..4), false);
+    topic.send(some(4..5));
+    topic.send_in_transaction(some(5..6), false);
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "");
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    lake_holds(&folder, vec!["user-0".into(), "user-1".into(), "user-4".into()]);
+}
+
+#[test]
+fn a_topic_that_is_missing_and_a_broker_that_is_away_are_said_at_the_start() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic { bootstrap: kafka.bootstrap(), name: "nowhere".to_owned() };
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "");
+    folder.run(&["run", "pipeline.yaml"]).exits(2).says(&format!(
+        "there is no topic `nowhere` on {}: make it, or correct `source.kafka.topics`",
+        topic.bootstrap
+    ));
+    let away = Topic { bootstrap: "127.0.0.1:1".to_owned(), ..topic };
+    pipeline(&folder, &away, "");
+    folder.run(&["run", "pipeline.yaml"]).exits(2).says("no broker answers at 127.0.0.1:1");
+}
+
+#[test]
+fn data_that_is_gone_and_a_topic_made_anew_stop_the_run() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "gone", 1);
+    let values: Vec<String> = (0..10).map(value).collect();
+    let send = |range: std::ops::Range<usize>| {
+        topic.send(range.map(|number| (0, "", Some(values[number].as_str()))));
+    };
+    send(0..4);
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "");
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    send(4..8);
+    topic.delete_records(0, 6);
+    folder
+        .run(&["run", "pipeline.yaml", "--until-end"])
+        .exits(3)
+        .says(&format!("messages 4 to 5 of {}-0 are gone, and were never read", topic.name));
+    topic.delete();
+    topic.make(1);
+    send(0..10);
+    folder
+        .run(&["run", "pipeline.yaml", "--until-end"])
+        .exits(3)
+        .says("is not the one that its checkpoint record was made for");
+    lake_holds(&folder, users(0..4));
+}
