@@ -1,6 +1,8 @@
 //! Names, numbers and addresses.
 
 use std::net::SocketAddr;
+#[cfg(feature = "kafka")]
+use std::time::Duration;
 
 use chrono::NaiveDate;
 
@@ -8,6 +10,8 @@ use super::folders;
 use super::load::Check;
 use crate::document::Step;
 use crate::sources::SourceConfig;
+#[cfg(feature = "kafka")]
+use crate::sources::kafka::{GroupProtocol, KafkaConfig};
 use crate::units::ByteSize;
 
 /// Least memory with which lanes make progress.
@@ -75,73 +79,114 @@ fn value_is_shown(check: &Check<'_>, steps: &[Step<'_>]) -> bool {
 
 /// Sizes, durations and dates that must agree with each other.
 pub(super) fn numbers(check: &mut Check<'_>) {
-    let mut findings = Vec::new();
-    let mut report = |steps: &[Step<'_>], what: String, allowed: &str| {
-        findings.push(check.document.finding_at(steps, what).allowed(allowed));
-    };
-    let key = Step::Key;
+    let mut wrong = Vec::new();
     if check.is_sound(&["commit"]) {
-        let commit = &check.pipeline.commit;
-        for (name, interval) in [("every", commit.every), ("max_age", commit.max_age)] {
-            if interval.duration().is_zero() {
-                report(&[key("commit"), key(name)], "is no time at all".into(), "1ms or more");
-            }
-        }
-        if commit.size.bytes() == 0 {
-            report(&[key("commit"), key("size")], "is no size at all".into(), "1B or more");
-        }
-        if commit.min_size > commit.size {
-            let what = format!("{} is more than `size`, {}", commit.min_size, commit.size);
-            report(&[key("commit"), key("min_size")], what, "at most `size`");
-        }
-        if commit.every > commit.max_age {
-            let what = format!("{} is more than `max_age`, {}", commit.every, commit.max_age);
-            report(&[key("commit"), key("every")], what, "at most `max_age`");
-        }
+        commit(check, &mut wrong);
     }
     if let Some(memory) = check.pipeline.memory.filter(|memory| *memory < LEAST_MEMORY) {
-        let allowed = format!("{LEAST_MEMORY} or more");
-        report(&[key("memory")], format!("{memory} is too little"), &allowed);
+        let what = format!("{memory} is too little");
+        wrong.push((vec![Step::Key("memory")], what, format!("{LEAST_MEMORY} or more")));
     }
-    for (source, name, size) in source_sizes(&check.pipeline.source) {
-        if size.bytes() == 0 {
-            let steps = [key("source"), key(source), key(name)];
-            report(&steps, "is no size at all".into(), "1B or more");
+    source(check, &mut wrong);
+    time_ranges(check, &mut wrong);
+    let finding = |(steps, what, allowed): Wrong<'_>| {
+        check.document.finding_at(&steps, what).allowed(allowed)
+    };
+    let findings: Vec<_> = wrong.into_iter().map(finding).collect();
+    check.findings.extend(findings);
+}
+
+/// Where a setting stands, what is wrong with it, and what is allowed.
+type Wrong<'a> = (Vec<Step<'a>>, String, String);
+
+fn commit<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
+    let commit = &check.pipeline.commit;
+    let mut report = |name: &'static str, what: String, allowed: &str| {
+        wrong.push((vec![Step::Key("commit"), Step::Key(name)], what, allowed.to_owned()));
+    };
+    for (name, interval) in [("every", commit.every), ("max_age", commit.max_age)] {
+        if interval.duration().is_zero() {
+            report(name, "is no time at all".into(), "1ms or more");
         }
     }
-    match &check.pipeline.source {
-        SourceConfig::Archive(_) if folders::patterns(&check.pipeline.source).is_empty() => {
-            let steps = [key("source"), key("archive"), key("path")];
-            report(&steps, "the list is empty".into(), "at least one pattern");
+    if commit.size.bytes() == 0 {
+        report("size", "is no size at all".into(), "1B or more");
+    }
+    if commit.min_size > commit.size {
+        let what = format!("{} is more than `size`, {}", commit.min_size, commit.size);
+        report("min_size", what, "at most `size`");
+    }
+    if commit.every > commit.max_age {
+        let what = format!("{} is more than `max_age`, {}", commit.every, commit.max_age);
+        report("every", what, "at most `max_age`");
+    }
+}
+
+fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
+    let source = &check.pipeline.source;
+    let mut report = |kind: &'static str, name: &'static str, what: &str, allowed: &str| {
+        let steps = vec![Step::Key("source"), Step::Key(kind), Step::Key(name)];
+        wrong.push((steps, what.to_owned(), allowed.to_owned()));
+    };
+    for (kind, name, size) in source_sizes(source) {
+        if size.bytes() == 0 {
+            report(kind, name, "is no size at all", "1B or more");
+        }
+    }
+    match source {
+        SourceConfig::Archive(_) => {
+            if folders::patterns(source).is_empty() {
+                report("archive", "path", "the list is empty", "at least one pattern");
+            }
         }
         #[cfg(feature = "kafka")]
-        SourceConfig::Kafka(kafka) if kafka.topics.names().is_empty() => {
-            let steps = [key("source"), key("kafka"), key("topics")];
-            report(&steps, "the list is empty".into(), "at least one topic");
+        SourceConfig::Kafka(kafka) => {
+            if kafka.topics.names().is_empty() {
+                report("kafka", "topics", "the list is empty", "at least one topic");
+            }
+            if let Some((what, allowed)) = session_timeout(kafka) {
+                report("kafka", "session_timeout", what, allowed);
+            }
         }
-        _ => {}
     }
+}
+
+fn time_ranges<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
     for (name, sink) in &check.pipeline.sinks {
         let Some(parquet) = &sink.parquet else { continue };
         let range = &parquet.partition.time_range;
-        let steps = |end| {
-            [key("sinks"), key(name), key("parquet"), key("partition"), key("time_range"), key(end)]
+        let mut report = |end: &'static str, what: String, allowed: &str| {
+            let keys = ["sinks", name, "parquet", "partition", "time_range", end];
+            wrong.push((keys.map(Step::Key).to_vec(), what, allowed.to_owned()));
         };
         let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
         let (from, to) = (day(&range.from), range.to.as_deref().map(day));
         if from.is_none() {
-            report(&steps("from"), "is not a day".into(), "a day like `2000-01-01`");
+            report("from", "is not a day".into(), "a day like `2000-01-01`");
         }
         if to == Some(None) {
-            report(&steps("to"), "is not a day".into(), "a day like `2030-12-31`");
+            report("to", "is not a day".into(), "a day like `2030-12-31`");
         }
         if let (Some(from), Some(Some(to))) = (from, to)
             && to < from
         {
-            report(&steps("to"), format!("lies before `from`, {from}"), "`from` or a later day");
+            report("to", format!("lies before `from`, {from}"), "`from` or a later day");
         }
     }
-    check.findings.extend(findings);
+}
+
+/// What is wrong with a session timeout, and what is allowed.
+#[cfg(feature = "kafka")]
+fn session_timeout(kafka: &KafkaConfig) -> Option<(&'static str, &'static str)> {
+    let timeout = kafka.session_timeout?.duration();
+    if kafka.protocol == GroupProtocol::Consumer {
+        return Some((
+            "is not ours to say: with `protocol: consumer` the brokers decide",
+            "leave it out",
+        ));
+    }
+    let allowed = Duration::from_secs(1)..=Duration::from_secs(1800);
+    (!allowed.contains(&timeout)).then_some(("is no useful time", "from 1s to 30m"))
 }
 
 /// The sizes that a source is set up with, each with the source's key and its own.

@@ -1,7 +1,7 @@
 //! The consumer: its settings, and what it does when the group calls.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -16,6 +16,7 @@ use super::TopicPartition;
 use super::config::{GroupProtocol, KafkaConfig};
 use super::grants::Grants;
 use crate::error::{Error, ErrorKind, Result};
+use crate::units::Interval;
 
 /// Most bytes of fetched messages that wait for one partition's reader, in KiB.
 const QUEUED_KIBIBYTES: &str = "4096";
@@ -23,6 +24,11 @@ const QUEUED_KIBIBYTES: &str = "4096";
 const FETCHED_BYTES: &str = "1048576";
 /// Most bytes in one answer of a broker.
 const ANSWER_BYTES: &str = "8388608";
+
+/// Time without a sign of life after which a member is put out of its group.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
+/// Longest time between two signs of life; with each a member hears of a rebalance.
+const LONGEST_HEARTBEAT: Duration = Duration::from_secs(3);
 
 /// A member of a consumer group.
 pub(super) type Consumer = BaseConsumer<Membership>;
@@ -193,7 +199,13 @@ pub(super) fn connect(
         .set("log.connection.close", "false");
     match config.protocol {
         GroupProtocol::Classic => {
-            settings.set("partition.assignment.strategy", "cooperative-sticky");
+            let timeout = config.session_timeout.map_or(SESSION_TIMEOUT, Interval::duration);
+            // Of three signs of life two may be lost.
+            let heartbeat = (timeout / 3).min(LONGEST_HEARTBEAT);
+            settings
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", timeout.as_millis().to_string())
+                .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         }
         GroupProtocol::Consumer => {
             settings.set("group.protocol", "consumer");

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Format;
 use crate::event::Operation;
-use crate::units::ByteSize;
+use crate::units::{ByteSize, Interval};
 
 /// Topics of a Kafka cluster, read as a member of a consumer group.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,10 @@ pub struct KafkaConfig {
     /// the partitions of the others alone.
     #[serde(default)]
     pub protocol: GroupProtocol,
+    /// Time without a sign of life after which the group gives a task's partitions to others, 45s
+    /// unless told. Only with `protocol: classic`: in the other the brokers decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_timeout: Option<Interval>,
     /// Messages above this size become dead letters that keep their first 64 KiB.
     #[serde(default = "default_max_record_size")]
     pub max_record_size: ByteSize,

@@ -1,8 +1,8 @@
-//! Calls of librdkafka that its Rust wrapper does not have: many messages at once from the queue of
-//! one partition, and the ids of topics.
+//! Calls of librdkafka that its Rust wrapper does not have: messages and ends from the queue of one
+//! partition without an allocation for each, and the ids of topics.
 //!
-//! The contracts are those of `rdkafka.h`: "Queue API", "rd_kafka_consume_batch_queue" and "Admin
-//! API - DescribeTopics".
+//! The contracts are those of `rdkafka.h`: "Queue API", "rd_kafka_consume_queue" and "Admin API -
+//! DescribeTopics".
 #![allow(unsafe_code, reason = "foreign calls; each states why it is sound")]
 
 use std::ffi::{CStr, CString, c_void};
@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::TopicPartition;
 use super::client::Consumer;
 
-/// Messages taken at a call.
+/// Most messages taken at once.
 const BATCH: usize = 2048;
 
 /// What stands in the queue of a partition.
@@ -91,25 +91,22 @@ impl PartitionQueue {
         self.filled.notified().await;
     }
 
-    /// Give what stands in the queue to `take`, in order, one call's worth; the number of things.
-    /// Never waits.
-    pub(super) fn drain(&self, mut take: impl FnMut(Fetched<'_>)) -> usize {
-        let mut messages = [ptr::null_mut(); BATCH];
-        // SAFETY: the queue is alive; at most `BATCH` pointers are written.
-        let count = unsafe {
-            sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, messages.as_mut_ptr(), BATCH)
-        };
-        let count = usize::try_from(count).unwrap_or_default();
-        for &message in messages.iter().take(count) {
-            // SAFETY: each pointer is a message that belongs to the caller until it is destroyed.
+    /// Give what stands in the queue to `take`, in order, up to [`BATCH`] things. Never waits.
+    ///
+    /// One call a message, although librdkafka has one for many: that one takes the offset of an end
+    /// for a message's, and the next rebalance moves the partition behind the message that comes
+    /// next, which is then never read (`rd_kafka_q_serve_rkmessages` in librdkafka 2.12).
+    pub(super) fn drain(&self, mut take: impl FnMut(Fetched<'_>)) {
+        for _ in 0..BATCH {
+            // SAFETY: the queue is alive; the answer is null or a message that belongs to the caller
+            // until it is destroyed.
             unsafe {
-                if let Some(message) = message.as_ref() {
-                    take(fetched(message));
-                }
+                let message = sys::rd_kafka_consume_queue(self.queue.as_ptr(), 0);
+                let Some(fetched_message) = message.as_ref() else { return };
+                take(fetched(fetched_message));
                 sys::rd_kafka_message_destroy(message);
             }
         }
-        count
     }
 }
 

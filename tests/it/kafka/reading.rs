@@ -1,26 +1,9 @@
 //! What stands in a topic is in the lake, once.
 
 use super::broker::Topic;
+use super::{pipeline, value};
 use crate::program::{Folder, column, letters, rows};
 use crate::services;
-
-/// A pipeline in `folder` that reads `topic`, and further lines of it.
-fn pipeline(folder: &Folder, topic: &Topic, more: &str) {
-    folder.pipeline(&format!(
-        "name: {}\nsource: {{ kafka: {{ bootstrap: \"{}\", topics: {}, format: plain }} }}\n{more}",
-        topic.name, topic.bootstrap, topic.name
-    ));
-}
-
-/// The value of message `number`.
-fn value(number: usize) -> String {
-    format!(
-        "{{\"user_id\":\"user-{number}\",\"timestamp\":\"2024-01-{:02}T10:30:00.000Z\",\
-         \"session_id\":\"s\",\"message_id\":\"m{number}\",\"message_type\":\"text\",\
-         \"role\":\"user\",\"content\":\"text {number}\"}}",
-        1 + number % 28
-    )
-}
 
 #[track_caller]
 fn lake_holds(folder: &Folder, mut expected: Vec<String>) {
@@ -44,7 +27,7 @@ fn a_topic_is_read_to_its_end_and_a_second_run_reads_what_came_since() {
     };
     send(0..1000);
     let folder = Folder::new();
-    pipeline(&folder, &topic, "");
+    pipeline(&folder, &topic, "", "");
     let ended = folder.run(&["run", "pipeline.yaml", "--until-end", "--json"]).exits(0);
     assert_eq!(ended.json()["rows"], 1000, "{}", ended.stderr);
     lake_holds(&folder, users(0..1000));
@@ -70,7 +53,7 @@ fn tombstones_delete_and_poison_is_kept() {
         (0, "", Some("")),
     ]);
     let folder = Folder::new();
-    pipeline(&folder, &topic, "");
+    pipeline(&folder, &topic, "", "");
     folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
     let rows = rows(&folder.path("lake"));
     let mut changes: Vec<_> =
@@ -101,7 +84,7 @@ fn transactions_that_were_aborted_are_not_seen_and_their_marks_count_as_read() {
     topic.send(some(4..5));
     topic.send_in_transaction(some(5..6), false);
     let folder = Folder::new();
-    pipeline(&folder, &topic, "");
+    pipeline(&folder, &topic, "", "");
     folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
     lake_holds(&folder, vec!["user-0".into(), "user-1".into(), "user-4".into()]);
 }
@@ -111,13 +94,13 @@ fn a_topic_that_is_missing_and_a_broker_that_is_away_are_said_at_the_start() {
     let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
     let topic = Topic { bootstrap: kafka.bootstrap(), name: "nowhere".to_owned() };
     let folder = Folder::new();
-    pipeline(&folder, &topic, "");
+    pipeline(&folder, &topic, "", "");
     folder.run(&["run", "pipeline.yaml"]).exits(2).says(&format!(
         "there is no topic `nowhere` on {}: make it, or correct `source.kafka.topics`",
         topic.bootstrap
     ));
     let away = Topic { bootstrap: "127.0.0.1:1".to_owned(), ..topic };
-    pipeline(&folder, &away, "");
+    pipeline(&folder, &away, "", "");
     folder.run(&["run", "pipeline.yaml"]).exits(2).says("no broker answers at 127.0.0.1:1");
 }
 
@@ -131,7 +114,7 @@ fn data_that_is_gone_and_a_topic_made_anew_stop_the_run() {
     };
     send(0..4);
     let folder = Folder::new();
-    pipeline(&folder, &topic, "");
+    pipeline(&folder, &topic, "", "");
     folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
     send(4..8);
     topic.delete_records(0, 6);
