@@ -56,6 +56,8 @@ pub(crate) fn jobs(choice: Choice, rows: u64) -> Vec<Job> {
         Choice::Dynamodb => vec![dynamodb],
         Choice::All => vec![plain, random, dynamodb],
         Choice::Memory => Vec::new(),
+        #[cfg(feature = "kafka")]
+        Choice::Topic => Vec::new(),
     }
 }
 

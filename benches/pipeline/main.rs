@@ -18,6 +18,11 @@ mod measurement;
 mod memory;
 mod program;
 mod report;
+#[cfg(feature = "kafka")]
+#[path = "../../tests/services/mod.rs"]
+mod services;
+#[cfg(feature = "kafka")]
+mod topic;
 mod watch;
 
 use std::num::NonZeroUsize;
@@ -31,6 +36,9 @@ use self::duckdb::DuckDb;
 
 /// Rows of a comparison, unless other are asked for.
 const ROWS: u64 = 1_000_000;
+/// Rows of a topic, unless other are asked for.
+#[cfg(feature = "kafka")]
+const TOPIC_ROWS: u64 = 2_000_000;
 /// Rows of a run of the memory table, unless other are asked for.
 const MEMORY_ROWS: u64 = 2_000_000;
 
@@ -38,7 +46,7 @@ const MEMORY_ROWS: u64 = 2_000_000;
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench pipeline --", max_term_width = 100)]
 struct Options {
-    /// Rows of an input; default is 1,000,000, for the memory table 2,000,000
+    /// Rows of an input; default is 1,000,000, for the memory table and the topic 2,000,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
     /// What to measure
@@ -69,7 +77,10 @@ enum Choice {
     Random,
     /// Peak memory of 1, 8, 64 lanes with 1, 30, 400 open days; DuckDB has no part in it
     Memory,
-    /// Everything but `memory`
+    /// A Kafka topic, beside a client that discards it and beside the archive
+    #[cfg(feature = "kafka")]
+    Topic,
+    /// The three comparisons with DuckDB
     All,
 }
 
@@ -102,7 +113,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).get();
-    let compares = options.job != Choice::Memory;
+    let compares = !comparison::jobs(options.job, 0).is_empty();
     let setup = Setup {
         folder: folder(options)?,
         rounds: options.rounds,
@@ -121,8 +132,11 @@ fn run(options: &Options) -> Result<()> {
 }
 
 fn measure(options: &Options, setup: &Setup) -> Result<()> {
-    if options.job == Choice::Memory {
-        return memory::run(options.rows.unwrap_or(MEMORY_ROWS), setup);
+    match options.job {
+        Choice::Memory => return memory::run(options.rows.unwrap_or(MEMORY_ROWS), setup),
+        #[cfg(feature = "kafka")]
+        Choice::Topic => return topic::run(options.rows.unwrap_or(TOPIC_ROWS), setup),
+        _ => {}
     }
     let jobs = comparison::jobs(options.job, options.rows.unwrap_or(ROWS));
     jobs.iter().try_for_each(|job| comparison::run(job, setup))

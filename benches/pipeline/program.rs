@@ -32,24 +32,44 @@ struct Figures {
     seconds: f64,
 }
 
+/// Where the rows of a run come from.
+#[derive(Clone, Copy)]
+pub(crate) enum From<'a> {
+    /// A file.
+    Archive(&'a Input),
+    /// A topic of plain records, read to its end.
+    #[cfg(feature = "kafka")]
+    Topic { bootstrap: &'a str, topic: &'a str },
+}
+
 /// Take `input` through a pipeline whose table, checkpoint and dead letters lie in `folder`, which
 /// is emptied before. Fails where a row is missing or refused.
 pub(crate) fn run(folder: &Path, input: &Input, spread: Option<&Spread>) -> Result<Measurement> {
+    run_from(folder, From::Archive(input), input.sample.rows, spread)
+}
+
+/// [`run`] for `rows` rows from anywhere.
+pub(crate) fn run_from(
+    folder: &Path,
+    from: From<'_>,
+    rows: u64,
+    spread: Option<&Spread>,
+) -> Result<Measurement> {
     folders::empty(folder)?;
     let file = folder.join("pipeline.yaml");
-    fs::write(&file, pipeline(input, spread))
+    fs::write(&file, pipeline(from, spread))
         .or_error(ErrorKind::Fatal, || format!("cannot write {}", file.display()))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
-    command.arg("run").arg(&file).args(["--json", "--log", "error"]);
+    command.arg("run").arg(&file).args(["--until-end", "--json", "--log", "error"]);
     let finished = watch::run(&mut command, "acequia")?;
     let figures: Figures = serde_json::from_slice(&finished.stdout)
         .or_error(ErrorKind::Fatal, || "cannot read what acequia printed".to_owned())?;
-    if figures.rows != input.sample.rows || figures.dead_letters != 0 {
+    if figures.rows != rows || figures.dead_letters != 0 {
         return Err(Error::fatal(format!(
             "acequia wrote {} rows and {} dead letters of {} rows",
             grouped(figures.rows),
             grouped(figures.dead_letters),
-            grouped(input.sample.rows)
+            grouped(rows)
         )));
     }
     let (files, file_bytes) = folders::parquet_files(&lake(folder))?;
@@ -75,26 +95,37 @@ pub(crate) fn contract() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/conversations.yaml")
 }
 
-fn pipeline(input: &Input, spread: Option<&Spread>) -> String {
+/// The source of `input`; a spread cuts nothing before the end: what waits, waits as long as it can.
+fn archive(input: &Input, spread: Option<&Spread>) -> String {
     let format = match input.sample.form {
         RowForm::Plain => "plain",
         RowForm::Dynamodb => "dynamodb",
     };
-    let (lanes, commit) = match spread {
-        None => (String::new(), ""),
-        Some(Spread { lanes }) => (
-            format!(", lanes: {lanes}, range_size: {}B", input.bytes.div_ceil(*lanes)),
-            // Nothing is cut before the end: what waits, waits as long as it can.
-            "commit: { size: 4GiB, every: 1h, max_age: 1h }\n",
-        ),
-    };
+    let lanes = spread.map_or_else(String::new, |Spread { lanes }| {
+        format!(", lanes: {lanes}, range_size: {}B", input.bytes.div_ceil(*lanes))
+    });
     let path = glob::Pattern::escape(&input.path.to_string_lossy());
-    let contract = contract();
     // A path in Rust's quotes is one in YAML's double quotes.
+    format!("archive: {{ path: {path:?}, format: {format}{lanes} }}")
+}
+
+fn pipeline(from: From<'_>, spread: Option<&Spread>) -> String {
+    let source = match from {
+        From::Archive(input) => archive(input, spread),
+        #[cfg(feature = "kafka")]
+        From::Topic { bootstrap, topic } => {
+            format!("kafka: {{ bootstrap: {bootstrap:?}, topics: {topic}, format: plain }}")
+        }
+    };
+    let commit = match spread {
+        None => "",
+        Some(_) => "commit: { size: 4GiB, every: 1h, max_age: 1h }\n",
+    };
+    let contract = contract();
     format!(
         "name: bench\n\
          contract: {contract:?}\n\
-         source: {{ archive: {{ path: {path:?}, format: {format}{lanes} }} }}\n\
+         source: {{ {source} }}\n\
          sinks: {{ lake: {{ parquet: {{ url: {LAKE}, partition: {{ by: day, time: timestamp }} }} }} }}\n\
          dead_letters: {{ url: dead-letters }}\n\
          checkpoint: {{ file: {{ path: checkpoint }} }}\n\

@@ -130,6 +130,11 @@ pub struct Decisions {
 /// `Halted` where an operator must decide (a folder of another pipeline, a changed file).
 pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> Result<Pipeline> {
     let pipeline = &loaded.pipeline;
+    if pipeline.source.is_assigned() && (decisions.take_over || decisions.skip_damaged) {
+        return Err(Error::config(
+            "--take-over and --skip-damaged are for archives: this source is shared by the tasks of a group",
+        ));
+    }
     let store = checkpoint::open(&loaded.checkpoint, &context).await?;
     let CheckpointConfig::File(folder) = &loaded.checkpoint;
     let lock = match pipeline.source.is_assigned() {

@@ -1,5 +1,6 @@
 //! The first events of a source, taken through the stages; nothing is written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
@@ -12,7 +13,7 @@ use crate::component::{Context, PartitionStart, SourceEvent, Stamp};
 use crate::config::Loaded;
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::event::filter::SinkRows;
-use crate::event::{Batch, DeadLetter};
+use crate::event::{Batch, DeadLetter, PartitionId, Position};
 use crate::sources;
 
 /// Says of each row whether every filter so far is true of it.
@@ -59,22 +60,32 @@ impl Preview {
 pub async fn first_events(loaded: &Loaded, context: &Context, limit: usize) -> Result<Preview> {
     let store = MemoryStore::new("preview");
     let pipeline = &loaded.pipeline;
-    let source = sources::open(&pipeline.source, &pipeline.name, &store, context).await?;
+    let name = format!("preview-{}", context.randomness.nonce());
+    let config = pipeline.source.to_look_at(&name);
+    let source = sources::open(&config, &pipeline.name, &store, context).await?;
+    // A source that never ends is looked at as far as it goes now.
+    let ends: BTreeMap<PartitionId, Position> = source.ends().await?.into_iter().collect();
+    let mut seen = 0;
     let mut rehearsal = Rehearsal::new(loaded, context)?;
     let mut found = Found { limit, batches: Vec::new(), dead_letters: Vec::new() };
-    while found.has_room() {
+    while found.has_room() && (ends.is_empty() || seen < ends.len()) {
         let starts = match source.next_event().await? {
             SourceEvent::Assigned(starts) => starts,
             SourceEvent::Finished => break,
             SourceEvent::Revoked(_) | SourceEvent::Lost(_) => continue,
         };
         for start in starts {
-            let mut reader = source.open(&start.partition, &start.start).await?;
+            seen += 1;
+            let end = ends.get(&start.partition);
+            let mut at = start.start.clone();
+            let mut reader = source.open(&start.partition, &at).await?;
             let stamp = stamp(&start);
-            while found.has_room() {
+            while found.has_room() && end.is_none_or(|end| at < *end) {
                 let Some(raw) = reader.next().await? else { break };
+                at = raw.range.to.clone();
                 found.take(rehearsal.stages(&raw, &stamp).await?)?;
             }
+            drop(reader);
             source.ended(&start.partition).await?;
         }
     }

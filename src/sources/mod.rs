@@ -53,6 +53,20 @@ impl SourceConfig {
         }
     }
 
+    /// The same source for somebody who only looks at it, under a name of their own: what other tasks
+    /// read stays theirs.
+    #[must_use]
+    pub fn to_look_at(&self, name: &str) -> Self {
+        match self {
+            Self::Archive(archive) => Self::Archive(archive.clone()),
+            #[cfg(feature = "kafka")]
+            Self::Kafka(kafka) => {
+                let group = Some(format!("{}-{name}", kafka.group.as_deref().unwrap_or("acequia")));
+                Self::Kafka(kafka::KafkaConfig { group, ..kafka.clone() })
+            }
+        }
+    }
+
     /// True where a group or a lease table says which process reads a partition. Where nothing
     /// does, one process runs at a time, and the newest wins.
     pub fn is_assigned(&self) -> bool {

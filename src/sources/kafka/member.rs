@@ -33,12 +33,13 @@ enum Request {
         answer: oneshot::Sender<Result<PartitionQueue>>,
     },
     End(TopicPartition),
+    Close,
 }
 
 /// A member of the group that is alive. Dropping it leaves the group.
 pub(super) struct Member {
     consumer: Arc<Consumer>,
-    requests: Option<Sender<Request>>,
+    requests: Sender<Request>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,7 +57,7 @@ impl Member {
             .name("kafka-member".to_owned())
             .spawn(move || poller.run())
             .or_error(ErrorKind::Fatal, || "cannot start a thread".to_owned())?;
-        Ok(Self { consumer, requests: Some(requests), thread: Some(thread) })
+        Ok(Self { consumer, requests, thread: Some(thread) })
     }
 
     pub(super) fn consumer(&self) -> &Arc<Consumer> {
@@ -72,7 +73,7 @@ impl Member {
     ) -> Result<(PartitionQueue, Ending)> {
         let (answer, answered) = oneshot::channel();
         let closed = || Error::fatal("the Kafka source is closed");
-        let requests = self.requests.clone().ok_or_else(closed)?;
+        let requests = self.requests.clone();
         let request = Request::Begin { partition: partition.clone(), offset, answer };
         requests.send(request).map_err(|_| closed())?;
         // Made before the wait: whoever gives up waiting takes back what is done meanwhile.
@@ -101,7 +102,9 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.requests = None;
+        // Readers that are still being dropped hold the other end too. A thread that has ended by
+        // itself does not hear it.
+        let _ = self.requests.send(Request::Close);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was logged where it happened.
             let _ = thread.join();
@@ -177,7 +180,7 @@ impl Poller {
                     }
                 }
                 Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Ok(Request::Close) | Err(TryRecvError::Disconnected) => return false,
             }
         }
     }

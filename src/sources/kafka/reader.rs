@@ -27,6 +27,8 @@ pub(super) struct KafkaReader {
     max_record_size: u64,
     /// Where the next batch begins.
     next: u64,
+    /// Bytes of the batch before: the next one is probably like it.
+    bytes_before: usize,
     /// Met behind messages that went out first.
     failure: Option<Error>,
 }
@@ -38,12 +40,20 @@ impl KafkaReader {
         from: u64,
         max_record_size: u64,
     ) -> Self {
-        Self { queue, _ending: ending, partition, max_record_size, next: from, failure: None }
+        Self {
+            queue,
+            _ending: ending,
+            partition,
+            max_record_size,
+            next: from,
+            bytes_before: 0,
+            failure: None,
+        }
     }
 
     /// What stands in the queue.
     fn take(&mut self) -> Option<RawBatch> {
-        let mut batch = Building { next: self.next, ..Building::default() };
+        let mut batch = Building::like(self.bytes_before, self.next);
         let (partition, max_record_size) = (&self.partition, self.max_record_size);
         let mut failure = None;
         self.queue.drain(|fetched| match fetched {
@@ -55,6 +65,7 @@ impl KafkaReader {
             }
         });
         self.failure = failure;
+        self.bytes_before = batch.data.len();
         let from = std::mem::replace(&mut self.next, batch.next);
         (from != self.next).then(|| batch.finish(from))
     }
@@ -103,6 +114,11 @@ struct Building {
 }
 
 impl Building {
+    /// An empty batch from `next` on, with room for a little more than `bytes`.
+    fn like(bytes: usize, next: u64) -> Self {
+        Self { data: Vec::with_capacity(bytes + bytes / 8), next, ..Self::default() }
+    }
+
     fn push(&mut self, message: &FetchedMessage<'_>, max_record_size: u64) {
         self.next = message.offset + 1;
         let value = message.value.unwrap_or_default();

@@ -131,3 +131,51 @@ fn data_that_is_gone_and_a_topic_made_anew_stop_the_run() {
         .says("is not the one that its checkpoint record was made for");
     lake_holds(&folder, users(0..4));
 }
+
+#[test]
+fn a_preview_shows_what_there_is_and_takes_nothing_from_others() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "looked-at", 2);
+    let values: Vec<String> = (0..7).map(value).collect();
+    topic.send(
+        values
+            .iter()
+            .enumerate()
+            .map(|(number, text)| ((number % 2) as i32, "", Some(text.as_str()))),
+    );
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "", "");
+    let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
+    reads.until_it_says("step=\"run\"", 2);
+    let shown = folder.run(&["preview", "pipeline.yaml", "--limit", "100", "--json"]).exits(0);
+    assert_eq!(shown.stdout.lines().count(), 7, "{}", shown.stdout);
+    reads.signal(rustix::process::Signal::TERM);
+    let ended = reads.end().exits(0);
+    assert!(!ended.stderr.contains("takes partitions back"), "{}", ended.stderr);
+    folder
+        .run(&["run", "pipeline.yaml", "--skip-damaged"])
+        .exits(2)
+        .says("--take-over and --skip-damaged are for archives");
+}
+
+#[test]
+fn a_topic_made_anew_while_it_is_read_commits_nothing_of_the_new_one() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "anew", 1);
+    let values: Vec<String> = (0..40).map(value).collect();
+    let send = |range: std::ops::Range<usize>| {
+        topic.send(range.map(|number| (0, "", Some(values[number].as_str()))));
+    };
+    let folder = Folder::new();
+    let often = "commit: { every: 200ms, size: 64KiB, min_size: 1B, max_age: 200ms }\n";
+    pipeline(&folder, &topic, "", often);
+    let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
+    send(0..10);
+    reads.until_it_says("step=\"finalise\"", 1);
+    topic.delete();
+    topic.make(1);
+    // Longer than the old one was: the client would go on in the middle of it.
+    send(10..40);
+    reads.end().exits(3).says("made anew");
+    lake_holds(&folder, users(0..10));
+}
