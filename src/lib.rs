@@ -49,6 +49,7 @@ pub mod error;
 pub mod memory;
 mod mutants;
 pub mod randomness;
+pub mod secret;
 pub mod telemetry;
 pub mod units;
 

@@ -5,6 +5,8 @@ use super::pipeline::PipelineConfig;
 use crate::checkpoint::CheckpointConfig;
 use crate::sources::SourceConfig;
 use crate::sources::archive::Paths;
+#[cfg(feature = "kafka")]
+use crate::sources::kafka::TlsConfig;
 
 impl PipelineConfig {
     /// The locations; a new component adds its own here.
@@ -26,7 +28,15 @@ impl PipelineConfig {
                 }
             },
             #[cfg(feature = "kafka")]
-            SourceConfig::Kafka(_) => {}
+            SourceConfig::Kafka(kafka) => {
+                if let Some(TlsConfig { ca, certificate, key }) = &mut kafka.tls {
+                    let files = [("ca", ca), ("certificate", certificate), ("key", key)];
+                    for (name, file) in files {
+                        let steps = keys(&["source", "kafka", "tls", name]);
+                        all.extend(file.as_mut().map(|file| (steps, Location::Path(file))));
+                    }
+                }
+            }
         }
         for (name, sink) in &mut self.sinks {
             if let Some(parquet) = &mut sink.parquet {

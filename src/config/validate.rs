@@ -11,7 +11,7 @@ use super::load::Check;
 use crate::document::Step;
 use crate::sources::SourceConfig;
 #[cfg(feature = "kafka")]
-use crate::sources::kafka::{GroupProtocol, KafkaConfig};
+use crate::sources::kafka::{GroupProtocol, KafkaConfig, SaslConfig, SaslMechanism};
 use crate::units::ByteSize;
 
 /// Least memory with which lanes make progress.
@@ -143,6 +143,11 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
         SourceConfig::Kafka(kafka) => {
             if kafka.topics.names().is_empty() {
                 report("kafka", "topics", "the list is empty", "at least one topic");
+            }
+            let shown_openly = |sasl: &SaslConfig| sasl.mechanism == SaslMechanism::Plain;
+            if kafka.tls.is_none() && kafka.sasl.as_ref().is_some_and(shown_openly) {
+                let what = "would send the password as it is over an open connection";
+                report("kafka", "sasl", what, "add `tls: {}`, or a SCRAM mechanism");
             }
             if let Some((what, allowed)) = session_timeout(kafka) {
                 report("kafka", "session_timeout", what, allowed);

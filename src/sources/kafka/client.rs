@@ -46,13 +46,22 @@ pub(super) enum GroupEvent {
     Failed(String),
 }
 
+/// What the client as a whole fails at.
+#[derive(Debug, Clone)]
+pub(super) struct Complaint {
+    /// Which failure.
+    pub(super) code: Option<RDKafkaErrorCode>,
+    /// In librdkafka's words, which hold no password.
+    pub(super) reason: String,
+}
+
 /// This process's side of the group.
 pub(super) struct Membership {
     grants: Mutex<Grants>,
     events: UnboundedSender<GroupEvent>,
-    /// The last failure of the client as a whole, for messages: what a call says itself is often
-    /// only that nobody answered.
-    complaint: Mutex<Option<String>>,
+    /// The failure of the client as a whole that tells most, for messages: what a call says itself
+    /// is often only that nobody answered.
+    complaint: Mutex<Option<Complaint>>,
 }
 
 impl Membership {
@@ -66,7 +75,7 @@ impl Membership {
     }
 
     /// What the client last complained of.
-    pub(super) fn complaint(&self) -> Option<String> {
+    pub(super) fn complaint(&self) -> Option<Complaint> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -96,7 +105,12 @@ impl ClientContext for Membership {
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(%error, "kafka client: {reason}");
         let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        *complaint = Some(reason.to_owned());
+        let told = complaint.as_ref().and_then(|complaint| complaint.code);
+        // That every broker is down follows from a refusal, and would hide it.
+        if !told.is_some_and(is_refusal) {
+            let code = error.rdkafka_error_code();
+            *complaint = Some(Complaint { code, reason: reason.to_owned() });
+        }
     }
 }
 
@@ -211,10 +225,40 @@ pub(super) fn connect(
             settings.set("group.protocol", "consumer");
         }
     }
+    secure(&mut settings, config);
     let consumer: Consumer = settings.create_with_context(membership).map_err(|cause| {
         Error::config("the settings of the Kafka source do not fit together").caused_by(cause)
     })?;
     Ok(Arc::new(consumer))
+}
+
+/// How the brokers are talked to.
+fn secure(settings: &mut ClientConfig, config: &KafkaConfig) {
+    let protocol = match (&config.tls, &config.sasl) {
+        (None, None) => "plaintext",
+        (None, Some(_)) => "sasl_plaintext",
+        (Some(_), None) => "ssl",
+        (Some(_), Some(_)) => "sasl_ssl",
+    };
+    settings.set("security.protocol", protocol);
+    if let Some(tls) = &config.tls {
+        let files = [
+            ("ssl.ca.location", &tls.ca),
+            ("ssl.certificate.location", &tls.certificate),
+            ("ssl.key.location", &tls.key),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                settings.set(name, file);
+            }
+        }
+    }
+    if let Some(sasl) = &config.sasl {
+        settings
+            .set("sasl.mechanism", sasl.mechanism.as_str())
+            .set("sasl.username", &sasl.username)
+            .set("sasl.password", sasl.password.reveal());
+    }
 }
 
 /// An error of `kind` about a call to the brokers, with what the client complained of meanwhile.
@@ -225,7 +269,7 @@ pub(super) fn failed(
 ) -> Error {
     let mut message = what.into();
     if let Some(complaint) = consumer.context().complaint() {
-        message = format!("{message} ({complaint})");
+        message = format!("{message} ({})", complaint.reason);
     }
     Error::new(ErrorKind::Retryable, message).caused_by(cause)
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Format;
 use crate::event::Operation;
+use crate::secret::Secret;
 use crate::units::{ByteSize, Interval};
 
 /// Topics of a Kafka cluster, read as a member of a consumer group.
@@ -33,6 +34,12 @@ pub struct KafkaConfig {
     /// the partitions of the others alone.
     #[serde(default)]
     pub protocol: GroupProtocol,
+    /// Talk to the brokers encrypted. `{}` trusts what the machine trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsConfig>,
+    /// Log in by name and password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sasl: Option<SaslConfig>,
     /// Time without a sign of life after which the group gives a task's partitions to others, 45s
     /// unless told. Only with `protocol: classic`: in the other the brokers decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,6 +47,56 @@ pub struct KafkaConfig {
     /// Messages above this size become dead letters that keep their first 64 KiB.
     #[serde(default = "default_max_record_size")]
     pub max_record_size: ByteSize,
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// File of certificates, PEM, of which one must have signed the brokers'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// File of this client's own certificate, PEM, for brokers that ask for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// File of the key of that certificate, PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+/// How the source logs in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SaslConfig {
+    /// How the password is shown to the brokers.
+    pub mechanism: SaslMechanism,
+    /// The user.
+    pub username: String,
+    /// The password; keep it in the environment: `"${KAFKA_PASSWORD}"`.
+    pub password: Secret,
+}
+
+/// How a password is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SaslMechanism {
+    /// As it is: only together with `tls`.
+    Plain,
+    /// Proven by SCRAM with SHA-256.
+    ScramSha256,
+    /// Proven by SCRAM with SHA-512.
+    ScramSha512,
+}
+
+impl SaslMechanism {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
 }
 
 /// One topic or several.

@@ -18,7 +18,10 @@ mod reader;
 mod source;
 mod topics;
 
-pub use self::config::{GroupProtocol, KafkaConfig, MessageOperation, StartAt, Topics};
+pub use self::config::{
+    GroupProtocol, KafkaConfig, MessageOperation, SaslConfig, SaslMechanism, StartAt, TlsConfig,
+    Topics,
+};
 pub use self::source::KafkaSource;
 
 use std::fmt;

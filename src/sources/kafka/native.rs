@@ -9,7 +9,7 @@ use std::ffi::{CStr, CString, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as sys;
 use rdkafka::consumer::Consumer as _;
@@ -21,6 +21,9 @@ use super::client::Consumer;
 
 /// Most messages taken at once.
 const BATCH: usize = 2048;
+
+/// How often a wait looks whether it is hopeless.
+const PAUSE_MILLIS: i32 = 100;
 
 /// What stands in the queue of a partition.
 pub(super) enum Fetched<'a> {
@@ -180,11 +183,12 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Ask the brokers what `topic` is. Waits for at most `timeout`.
+/// Ask the brokers what `topic` is. Waits for at most `timeout`, and no longer where `is_hopeless`.
 pub(super) fn describe(
     consumer: &Consumer,
     topic: &str,
     timeout: Duration,
+    is_hopeless: impl Fn() -> bool,
 ) -> Result<Described, KafkaError> {
     let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     let client = consumer.client().native_ptr();
@@ -213,9 +217,15 @@ pub(super) fn describe(
         );
         let queue = Owned::new(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy)?;
         sys::rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
-        let event = sys::rd_kafka_queue_poll(queue.get(), millis.saturating_add(1000));
-        let Ok(event) = Owned::new(event, sys::rd_kafka_event_destroy) else {
-            return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+        let began = Instant::now();
+        let event = loop {
+            let event = sys::rd_kafka_queue_poll(queue.get(), PAUSE_MILLIS);
+            if let Ok(event) = Owned::new(event, sys::rd_kafka_event_destroy) {
+                break event;
+            }
+            if is_hopeless() || began.elapsed() > timeout {
+                return Err(KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut));
+            }
         };
         let error = sys::rd_kafka_event_error(event.get());
         if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {

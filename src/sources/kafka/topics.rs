@@ -27,7 +27,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// What `topic` is.
 pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
-    native::describe(consumer, topic, TIMEOUT)
+    native::describe(consumer, topic, TIMEOUT, || false)
         .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
 }
 
@@ -41,13 +41,23 @@ pub(super) fn describe_first(
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     };
-    native::describe(consumer, topic, TIMEOUT).map_err(|cause| {
+    let is_refused = || {
+        let code = consumer.context().complaint().and_then(|complaint| complaint.code);
+        code.is_some_and(is_refusal)
+    };
+    native::describe(consumer, topic, TIMEOUT, is_refused).map_err(|cause| {
         let what = match code(&cause) {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => format!(
                 "there is no topic `{topic}` on {bootstrap}: make it, or correct `source.kafka.topics`"
             ),
             Some(code) if is_refusal(code) => format!(
                 "{bootstrap} does not let this user describe topic `{topic}`: allow Describe and Read on it"
+            ),
+            _ if complains_of(consumer, RDKafkaErrorCode::Authentication) => format!(
+                "{bootstrap} does not let this user in: check `source.kafka.sasl`"
+            ),
+            _ if complains_of(consumer, RDKafkaErrorCode::SSL) => format!(
+                "cannot agree with {bootstrap} on encryption: check `source.kafka.tls`"
             ),
             _ => format!(
                 "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)"
@@ -56,6 +66,10 @@ pub(super) fn describe_first(
         let told = failed(consumer, what, cause);
         Error::config(told.to_string())
     })
+}
+
+fn complains_of(consumer: &Consumer, code: RDKafkaErrorCode) -> bool {
+    consumer.context().complaint().is_some_and(|complaint| complaint.code == Some(code))
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.

@@ -3,6 +3,7 @@
 mod broker;
 mod group;
 mod reading;
+mod security;
 
 use self::broker::Topic;
 use crate::program::Folder;

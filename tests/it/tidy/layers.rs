@@ -9,7 +9,18 @@ use super::{Finding, expect_none, files, parse};
 /// From the bottom up. A module may import any of a lower floor, and itself; neighbours of one
 /// floor do not see each other, but for the seams.
 const FLOORS: [&[&str]; 9] = [
-    &["clock", "compute", "disk", "error", "memory", "mutants", "randomness", "telemetry", "units"],
+    &[
+        "clock",
+        "compute",
+        "disk",
+        "error",
+        "memory",
+        "mutants",
+        "randomness",
+        "secret",
+        "telemetry",
+        "units",
+    ],
     &["document", "event"],
     &["contract"],
     &["component", "sentiment"],
