@@ -78,6 +78,12 @@ pub trait Source: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Where `partition` ends, as far as is known without asking anybody.
+    fn known_end(&self, partition: &PartitionId) -> Option<Position> {
+        let _ = partition;
+        None
+    }
+
     /// True where the group or the lease table still gives `partition` to this process, so that a
     /// lane that lost its record may fence again. Sources that nothing assigns answer false.
     fn still_assigned(&self, partition: &PartitionId) -> bool;

@@ -113,6 +113,8 @@ pub struct Lane {
     orders: watch::Receiver<LaneOrder>,
     last_swap: Instant,
     metrics: LaneMetrics,
+    /// Up to where the lane has taken its partition.
+    at: Position,
     flood: FloodGuard,
     /// Why nothing further can be read, met behind rows that are committed first.
     damage: Option<Error>,
@@ -177,6 +179,7 @@ impl Lane {
         metrics.fenced();
         let finalised = record.content.pending.is_none();
         let last_swap = Instant::now();
+        let at = record.content.next.clone();
         let flood = FloodGuard::new(parts.settings.dead_letter_limit);
         Ok(Self {
             parts,
@@ -187,6 +190,7 @@ impl Lane {
             orders,
             last_swap,
             metrics,
+            at,
             flood,
             damage: None,
         })
@@ -201,6 +205,7 @@ impl Lane {
         let Some(mut feed) = self.open_feed().await? else { return self.release().await };
         let mut backoff = Backoff::default();
         loop {
+            self.at = self.record.content.next.clone();
             let mut epoch = OpenEpoch::new(self.epoch_id(), self.flood.clone());
             let cut = match self.fill(&mut epoch, &mut feed).await {
                 Ok(cut) => cut,
@@ -319,6 +324,7 @@ impl Lane {
                 biased;
                 () = told_to_drain(&mut self.orders) => return Ok(Cut::Drain),
                 () = tokio::time::sleep_until(control_due) => {
+                    self.show_lag();
                     if self.control_changed().await? {
                         if !planted(Mutant::ControlAdoptedInOpenEpoch) {
                             return Ok(Cut::Control);
@@ -344,7 +350,8 @@ impl Lane {
                     let parts = self.parts.clone();
                     self.unless_control_changes(epoch.write(&parts, batch)).await?;
                     self.metrics.epoch_grew(epoch.events, epoch.bytes);
-                    self.show_lag(&epoch.to);
+                    self.at = epoch.to.clone();
+                    self.show_lag();
                     self.guard(events, epoch)?;
                     if self.has_reached_end(&epoch.to) && !self.has_reached_end(&epoch.id.from) {
                         return Ok(Cut::Due);
@@ -398,6 +405,7 @@ impl Lane {
                 outcome = &mut work => outcome,
                 () = tokio::time::sleep(CONTROL_INTERVAL) => {
                     self.metrics.waiting(true);
+                    self.show_lag();
                     if self.control_changed().await? {
                         return Err(Stop::Redo(Redo::ControlChanged));
                     }
@@ -425,12 +433,15 @@ impl Lane {
         }
     }
 
-    /// How much is left, where positions are bytes and the end is known.
-    fn show_lag(&self, to: &Position) {
-        if let (Some(size), Some(start), Some(to)) =
-            (self.start.size, self.start.start.offset(), to.offset())
-        {
-            self.metrics.lag(size.saturating_sub(to.saturating_sub(start)));
+    /// How much is left, in bytes or in records, where the end is known.
+    fn show_lag(&self) {
+        let Some(at) = self.at.offset() else { return };
+        if let (Some(size), Some(start)) = (self.start.size, self.start.start.offset()) {
+            self.metrics.lag(size.saturating_sub(at.saturating_sub(start)));
+        }
+        let end = self.parts.source.known_end(&self.start.partition);
+        if let Some(end) = end.and_then(|end| end.offset()) {
+            self.metrics.lag_records(end.saturating_sub(at));
         }
     }
 

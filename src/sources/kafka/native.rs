@@ -153,6 +153,26 @@ unsafe fn fetched(message: &sys::rd_kafka_message_t) -> Fetched<'_> {
     Fetched::Failed(code.into(), text.unwrap_or_default().into_owned())
 }
 
+/// The offset after the newest message of `one`, as the last answer of its broker had it; messages of
+/// open transactions count.
+pub(super) fn known_end(consumer: &Consumer, one: &TopicPartition) -> Option<u64> {
+    let topic = CString::new(one.topic.as_str()).ok()?;
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: the client lives as long as `consumer`; both offsets are written before it returns.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            consumer.client().native_ptr(),
+            topic.as_ptr(),
+            one.partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    // Negative before the first answer.
+    let is_known = code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+    u64::try_from(high).ok().filter(|_| is_known)
+}
+
 /// What a topic is, as a broker describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Described {

@@ -12,6 +12,7 @@ use super::TopicPartition;
 use super::client::{self, Consumer, GroupEvent, Membership};
 use super::config::{KafkaConfig, StartAt};
 use super::member::Member;
+use super::native;
 use super::reader::KafkaReader;
 use super::topics::{self, blocking};
 use crate::component::{
@@ -214,6 +215,11 @@ impl Source for KafkaSource {
             Ok(ends)
         })
         .await
+    }
+
+    fn known_end(&self, partition: &PartitionId) -> Option<Position> {
+        let one = TopicPartition::parse(partition)?;
+        native::known_end(self.consumer(), &one).map(Position::Offset)
     }
 
     fn still_assigned(&self, partition: &PartitionId) -> bool {

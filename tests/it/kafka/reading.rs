@@ -179,3 +179,23 @@ fn a_topic_made_anew_while_it_is_read_commits_nothing_of_the_new_one() {
     reads.end().exits(3).says("made anew");
     lake_holds(&folder, users(0..10));
 }
+
+#[test]
+fn the_lag_is_shown_by_records() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "lag", 1);
+    let values: Vec<String> = (0..25).map(value).collect();
+    let folder = Folder::new();
+    pipeline(&folder, &topic, "", "commit: { every: 200ms, min_size: 1B }\n");
+    let port = services::server::free_port();
+    let address = format!("127.0.0.1:{port}");
+    let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info", "--metrics", &address]);
+    topic.send(values.iter().map(|value| (0, "", Some(value.as_str()))));
+    reads.until_it_says("step=\"advise\"", 1);
+    let (_, shown) = services::http::get(port, "/metrics").unwrap();
+    let lane = format!("lane=\"{}-0\"", topic.name);
+    let lag = format!("acequia_lane_lag_records{{{lane}}} 0");
+    assert!(shown.contains(&lag), "{shown}");
+    reads.signal(rustix::process::Signal::TERM);
+    reads.end().exits(0);
+}
