@@ -10,9 +10,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::TopicPartition;
 use super::client::{self, Consumer, GroupEvent, Membership};
-use super::config::{KafkaConfig, StartAt};
+use super::config::{KafkaConfig, MessageOperation, StartAt};
 use super::member::Member;
-use super::native;
+use super::native::{self, Described};
 use super::reader::KafkaReader;
 use super::topics::{self, blocking};
 use crate::component::{
@@ -33,8 +33,10 @@ pub struct KafkaSource {
     member: Member,
     /// Events that were taken from the channel and not given out yet.
     taken: Mutex<VecDeque<GroupEvent>>,
-    /// The topics by name, with what tells each from another one of that name.
-    ids: BTreeMap<String, String>,
+    /// The topics by name, as they were when the source was opened.
+    topics: BTreeMap<String, Described>,
+    /// What a message is that does not say so itself.
+    operation: MessageOperation,
     /// Topics of which some partition has a record.
     known: Vec<String>,
     start: StartAt,
@@ -56,18 +58,18 @@ impl KafkaSource {
         let group = config.group.as_deref().unwrap_or(pipeline);
         let consumer = client::connect(config, group, Membership::new(sender))?;
         let member = Member::start(consumer.clone())?;
-        let mut ids = BTreeMap::new();
+        let mut topics = BTreeMap::new();
         for topic in config.topics.names() {
             let (name, bootstrap) = (topic.clone(), config.bootstrap.clone());
             let described = blocking(&consumer, move |consumer| {
                 topics::describe_first(consumer, &name, &bootstrap)
             })
             .await?;
-            ids.insert(topic.clone(), described.id);
+            topics.insert(topic.clone(), described);
         }
         let known = store.partitions().await?;
         let known = known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
-        let names: Vec<&str> = ids.keys().map(String::as_str).collect();
+        let names: Vec<&str> = topics.keys().map(String::as_str).collect();
         consumer
             .subscribe(&names)
             .or_error(ErrorKind::Config, || "cannot subscribe to the topics".to_owned())?;
@@ -75,7 +77,8 @@ impl KafkaSource {
             events: tokio::sync::Mutex::new(events),
             member,
             taken: Mutex::default(),
-            ids,
+            topics,
+            operation: config.op,
             known,
             start: config.start,
             max_record_size: config.max_record_size.bytes(),
@@ -91,9 +94,16 @@ impl KafkaSource {
     }
 
     fn partition(&self, id: &PartitionId) -> Result<TopicPartition> {
-        TopicPartition::parse(id)
-            .filter(|one| self.ids.contains_key(&one.topic))
-            .ok_or_else(|| Error::fatal(format!("{id} is no partition of these topics")))
+        let unknown = || Error::fatal(format!("{id} is no partition of a topic"));
+        let one = TopicPartition::parse(id).ok_or_else(unknown)?;
+        self.topic(&one)?;
+        Ok(one)
+    }
+
+    /// The topic of `one`, as it was when the source was opened.
+    fn topic(&self, one: &TopicPartition) -> Result<&Described> {
+        let unknown = || Error::fatal(format!("{one} is no partition of these topics"));
+        self.topics.get(&one.topic).ok_or_else(unknown)
     }
 
     /// `one` as the process needs it.
@@ -107,14 +117,24 @@ impl KafkaSource {
             StartAt::Latest if is_new_topic => high,
             StartAt::Latest | StartAt::Earliest => low,
         };
-        let id = self.ids.get(&one.topic).cloned().unwrap_or_default();
+        let topic = self.topic(one)?;
+        let keys_may_move = self.operation == MessageOperation::Upsert;
+        if keys_may_move && one.partition >= topic.partitions {
+            return Err(grown(&one.topic, topic.partitions, one.partition + 1));
+        }
+        let identity = match keys_may_move {
+            true => {
+                json!({ "topic": one.topic, "topic_id": topic.id, "partitions": topic.partitions })
+            }
+            false => json!({ "topic": one.topic, "topic_id": topic.id }),
+        };
         Ok(PartitionStart {
             partition: one.id(),
             stream: one.topic.as_str().into(),
             label: one.partition.to_string().into(),
             start: Position::Offset(start),
             versioning: Versioning::Position { base: FIRST_INCARNATION << OFFSET_BITS },
-            identity: json!({ "kafka": { "topic": one.topic, "topic_id": id } }),
+            identity: json!({ "kafka": identity }),
             parents: Vec::new(),
             size: None,
         })
@@ -135,6 +155,13 @@ impl KafkaSource {
             GroupEvent::Failed(what) => return Err(Error::fatal(what.clone())),
         })
     }
+}
+
+/// Keys move between partitions when a topic grows, and versions compare inside one partition only.
+fn grown(topic: &str, before: i32, now: i32) -> Error {
+    Error::halted(format!(
+        "topic {topic} has {now} partitions and had {before}: keys have moved between them, and nothing says any more which change of a key is the newer one; nothing of this epoch was committed"
+    ))
 }
 
 #[async_trait]
@@ -191,17 +218,21 @@ impl Source for KafkaSource {
         let topic = one.topic.clone();
         let now =
             blocking(self.consumer(), move |consumer| topics::describe(consumer, &topic)).await?;
-        match self.ids.get(&one.topic) {
-            Some(id) if *id == now.id => Ok(()),
-            _ => Err(Error::halted(format!(
+        let topic = self.topic(&one)?;
+        if topic.id != now.id {
+            return Err(Error::halted(format!(
                 "topic {} was deleted and made anew while it was being read: nothing of this epoch was committed",
                 one.topic
-            ))),
+            )));
         }
+        if self.operation == MessageOperation::Upsert && topic.partitions != now.partitions {
+            return Err(grown(&one.topic, topic.partitions, now.partitions));
+        }
+        Ok(())
     }
 
     async fn ends(&self) -> Result<Vec<(PartitionId, Position)>> {
-        let topics: Vec<String> = self.ids.keys().cloned().collect();
+        let topics: Vec<String> = self.topics.keys().cloned().collect();
         blocking(self.consumer(), move |consumer| {
             let mut ends = Vec::new();
             for topic in topics {

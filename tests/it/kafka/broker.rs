@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -59,6 +59,13 @@ impl Topic {
         let names = [self.name.as_str()];
         let gone = wait(self.admin().delete_topics(&names, &AdminOptions::new())).unwrap();
         gone.into_iter().for_each(|one| drop(one.unwrap()));
+    }
+
+    /// Let it have so many partitions.
+    pub(super) fn grow(&self, partitions: usize) {
+        let grown = [NewPartitions::new(&self.name, partitions)];
+        let made = wait(self.admin().create_partitions(&grown, &AdminOptions::new())).unwrap();
+        made.into_iter().for_each(|one| drop(one.unwrap()));
     }
 
     /// Send messages, each with its partition, key and value; every one is acknowledged.

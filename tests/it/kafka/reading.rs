@@ -199,3 +199,33 @@ fn the_lag_is_shown_by_records() {
     reads.signal(rustix::process::Signal::TERM);
     reads.end().exits(0);
 }
+
+#[test]
+fn a_topic_that_has_grown_stops_the_run_unless_nothing_in_it_changes() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let values: Vec<String> = (0..8).map(value).collect();
+    let often = "commit: { every: 200ms, size: 64KiB, min_size: 1B, max_age: 200ms }\n";
+    for (op, code) in [("upsert", 3), ("insert", 0)] {
+        let topic = Topic::new(&kafka.bootstrap(), "grows", 1);
+        let send = |partition: i32, range: std::ops::Range<usize>| {
+            topic.send(range.map(|number| (partition, "", Some(values[number].as_str()))));
+        };
+        send(0, 0..4);
+        let folder = Folder::new();
+        pipeline(&folder, &topic, &format!(", op: {op}"), often);
+        let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
+        reads.until_it_says("step=\"finalise\"", 1);
+        topic.grow(2);
+        send(0, 4..6);
+        match op {
+            "upsert" => drop(reads.end().exits(3).says("has 2 partitions and had 1")),
+            _ => {
+                reads.signal(rustix::process::Signal::TERM);
+                reads.end().exits(0);
+            }
+        }
+        send(1, 6..8);
+        folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(code);
+        lake_holds(&folder, users(0..if code == 0 { 8 } else { 4 }));
+    }
+}
