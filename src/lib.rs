@@ -13,8 +13,8 @@
 //! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
 //! - [`lake`]: what reads or rewrites the lake.
 //! - [`cli`]: one file per verb.
-//! - [`telemetry`], [`disk`] and the seams [`clock`], [`randomness`], [`compute`], [`memory`] lie below
-//!   all.
+//! - [`telemetry`], [`disk`], [`secret`] and the seams [`clock`], [`randomness`], [`compute`],
+//!   [`memory`] lie below all.
 //! - [`testing`]: doubles and conformance suites, for tests and benches.
 
 // Tests may be long, and may clone where it reads better.
