@@ -40,6 +40,9 @@ pub struct RawImage {
 }
 
 impl RawImage {
+    /// Bytes that are kept of a record that is too large.
+    pub const KEPT_BYTES: usize = 64 << 10;
+
     /// A record kept whole.
     pub fn whole(bytes: Bytes) -> Self {
         Self { length: bytes.len() as u64, bytes, sha256: None }

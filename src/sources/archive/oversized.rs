@@ -6,9 +6,6 @@ use sha2::{Digest, Sha256};
 use crate::component::source::Oversized;
 use crate::event::RawImage;
 
-/// Bytes that are kept of such a line.
-const KEPT_BYTES: usize = 64 << 10;
-
 /// Takes a line in parts and keeps its beginning, length and hash. A carriage return at its very
 /// end does not count.
 #[derive(Default)]
@@ -38,7 +35,7 @@ impl OversizedLine {
     }
 
     fn feed(&mut self, part: &[u8]) {
-        let room = KEPT_BYTES - self.kept.len();
+        let room = RawImage::KEPT_BYTES - self.kept.len();
         self.kept.extend_from_slice(part.get(..room).unwrap_or(part));
         self.hash.update(part);
         self.length += part.len() as u64;

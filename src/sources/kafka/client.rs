@@ -79,6 +79,11 @@ impl Membership {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// True where that is a failure of a kind that `is_meant`.
+    pub(super) fn complains_of(&self, is_meant: impl FnOnce(RDKafkaErrorCode) -> bool) -> bool {
+        self.complaint().and_then(|complaint| complaint.code).is_some_and(is_meant)
+    }
+
     /// Say that the client cannot go on.
     pub(super) fn fail(&self, what: String) {
         self.tell(GroupEvent::Failed(what));
@@ -261,7 +266,7 @@ fn secure(settings: &mut ClientConfig, config: &KafkaConfig) {
     }
 }
 
-/// An error of `kind` about a call to the brokers, with what the client complained of meanwhile.
+/// A call to the brokers that may be tried again has failed, with what the client complained of.
 pub(super) fn failed(
     consumer: &Consumer,
     what: impl Into<String>,

@@ -26,12 +26,15 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long the group may take to let go of a member that leaves.
 const LONGEST_CLOSE: Duration = Duration::from_secs(10);
 
+/// A reader wants to begin.
+struct Begin {
+    partition: TopicPartition,
+    offset: u64,
+    answer: oneshot::Sender<Result<PartitionQueue>>,
+}
+
 enum Request {
-    Begin {
-        partition: TopicPartition,
-        offset: u64,
-        answer: oneshot::Sender<Result<PartitionQueue>>,
-    },
+    Begin(Begin),
     End(TopicPartition),
     Close,
 }
@@ -74,8 +77,8 @@ impl Member {
         let (answer, answered) = oneshot::channel();
         let closed = || Error::fatal("the Kafka source is closed");
         let requests = self.requests.clone();
-        let request = Request::Begin { partition: partition.clone(), offset, answer };
-        requests.send(request).map_err(|_| closed())?;
+        let begin = Begin { partition: partition.clone(), offset, answer };
+        requests.send(Request::Begin(begin)).map_err(|_| closed())?;
         // Made before the wait: whoever gives up waiting takes back what is done meanwhile.
         let mut ending = Ending { partition: Some(partition.clone()), requests };
         let begun = answered.await.map_err(|_| closed())?;
@@ -138,21 +141,14 @@ struct Poller {
 }
 
 enum Act {
-    Begin {
-        partition: TopicPartition,
-        offset: u64,
-        answer: oneshot::Sender<Result<PartitionQueue>>,
-    },
+    Begin(Begin),
     TakeOut(TopicPartition),
 }
 
 impl Poller {
     fn run(&mut self) {
         while self.take_requests() {
-            let answer = self.consumer.context().grants().answer(Instant::now());
-            if let Some(fetched) = answer {
-                report("hand back", self.consumer.incremental_unassign(&list(&fetched)));
-            }
+            self.answer();
             while !self.consumer.context().grants().is_revoking()
                 && let Some(act) = self.later.pop_front()
             {
@@ -167,14 +163,12 @@ impl Poller {
     fn take_requests(&mut self) -> bool {
         loop {
             match self.requests.try_recv() {
-                Ok(Request::Begin { partition, offset, answer }) => {
-                    self.later.push_back(Act::Begin { partition, offset, answer });
-                }
+                Ok(Request::Begin(begin)) => self.later.push_back(Act::Begin(begin)),
                 Ok(Request::End(partition)) => {
                     // One that has not begun yet must not begin any more.
-                    self.later.retain(|act| {
-                        !matches!(act, Act::Begin { partition: waiting, .. } if *waiting == partition)
-                    });
+                    self.later.retain(
+                        |act| !matches!(act, Act::Begin(begin) if begin.partition == partition),
+                    );
                     if self.consumer.context().grants().end(&partition) {
                         self.later.push_back(Act::TakeOut(partition));
                     }
@@ -185,12 +179,21 @@ impl Poller {
         }
     }
 
+    /// Answer a revocation whose readers are gone, or have had their time.
+    fn answer(&self) {
+        // The lock is given back before librdkafka is called.
+        let answer = self.consumer.context().grants().answer(Instant::now());
+        if let Some(fetched) = answer {
+            report("hand back", self.consumer.incremental_unassign(&list(&fetched)));
+        }
+    }
+
     fn act(&self, act: Act) {
         match act {
             Act::TakeOut(partition) => {
                 report("take out", self.consumer.incremental_unassign(&list(&[partition])));
             }
-            Act::Begin { partition, offset, answer } => {
+            Act::Begin(Begin { partition, offset, answer }) => {
                 let begun = self.begin(&partition, offset);
                 // Where nobody waits any more the end of it is on its way.
                 let _ = answer.send(begun);
@@ -251,9 +254,7 @@ impl Poller {
         while !self.consumer.closed() && began.elapsed() < LONGEST_CLOSE {
             // What still comes is of no use to anybody.
             drop(self.consumer.poll(POLL));
-            if let Some(fetched) = self.consumer.context().grants().answer(Instant::now()) {
-                report("hand back", self.consumer.incremental_unassign(&list(&fetched)));
-            }
+            self.answer();
         }
     }
 }

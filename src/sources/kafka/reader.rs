@@ -15,9 +15,6 @@ use crate::component::source::{
 use crate::error::{Error, Result};
 use crate::event::{Position, PositionRange, RawImage};
 
-/// Bytes that are kept of a message that is too large.
-const KEPT_BYTES: usize = 64 << 10;
-
 /// The reader of one partition that this process was given. Dropping it ends the fetching.
 pub(super) struct KafkaReader {
     /// Declared before `ending`: the queue goes first.
@@ -151,7 +148,7 @@ impl Building {
 }
 
 fn oversized(position: u64, record: &[u8]) -> Oversized {
-    let kept = record.get(..KEPT_BYTES).unwrap_or(record);
+    let kept = record.get(..RawImage::KEPT_BYTES).unwrap_or(record);
     let raw = RawImage {
         bytes: Bytes::copy_from_slice(kept),
         length: record.len() as u64,

@@ -41,10 +41,8 @@ pub(super) fn describe_first(
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     };
-    let is_refused = || {
-        let code = consumer.context().complaint().and_then(|complaint| complaint.code);
-        code.is_some_and(is_refusal)
-    };
+    let is_refused = || consumer.context().complains_of(is_refusal);
+    let complains_of = |meant| consumer.context().complains_of(|code| code == meant);
     native::describe(consumer, topic, TIMEOUT, is_refused).map_err(|cause| {
         let what = match code(&cause) {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => format!(
@@ -53,10 +51,10 @@ pub(super) fn describe_first(
             Some(code) if is_refusal(code) => format!(
                 "{bootstrap} does not let this user describe topic `{topic}`: allow Describe and Read on it"
             ),
-            _ if complains_of(consumer, RDKafkaErrorCode::Authentication) => format!(
+            _ if complains_of(RDKafkaErrorCode::Authentication) => format!(
                 "{bootstrap} does not let this user in: check `source.kafka.sasl`"
             ),
-            _ if complains_of(consumer, RDKafkaErrorCode::SSL) => format!(
+            _ if complains_of(RDKafkaErrorCode::SSL) => format!(
                 "cannot agree with {bootstrap} on encryption: check `source.kafka.tls`"
             ),
             _ => format!(
@@ -66,10 +64,6 @@ pub(super) fn describe_first(
         let told = failed(consumer, what, cause);
         Error::config(told.to_string())
     })
-}
-
-fn complains_of(consumer: &Consumer, code: RDKafkaErrorCode) -> bool {
-    consumer.context().complaint().is_some_and(|complaint| complaint.code == Some(code))
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.
