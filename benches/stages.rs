@@ -166,6 +166,7 @@ fn decoded(contract: &Arc<Contract>) -> Vec<Batch> {
 fn lake(contract: &Contract, by: Granularity) -> ParquetSink {
     let (time, time_range) = ("timestamp".to_owned(), TimeRange::default());
     let config = ParquetConfig {
+        s3: None,
         url: "memory".to_owned(),
         partition: PartitionConfig { by, time, time_range },
     };

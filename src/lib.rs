@@ -13,7 +13,7 @@
 //! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
 //! - [`lake`]: what reads or rewrites the lake.
 //! - [`cli`]: one file per verb.
-//! - [`telemetry`], [`disk`], [`secret`] and the seams [`clock`], [`randomness`], [`compute`],
+//! - [`telemetry`], [`aws`], [`disk`], [`location`], [`secret`] and the seams [`clock`], [`randomness`], [`compute`],
 //!   [`memory`] lie below all.
 //! - [`testing`]: doubles and conformance suites, for tests and benches.
 
@@ -42,10 +42,12 @@ pub mod sinks;
 pub mod sources;
 pub mod transforms;
 
+pub mod aws;
 pub mod clock;
 pub mod compute;
 pub mod disk;
 pub mod error;
+pub mod location;
 pub mod memory;
 mod mutants;
 pub mod randomness;

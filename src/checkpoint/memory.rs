@@ -56,7 +56,7 @@ impl MemoryStore {
             return Ok(SwapAnswer::Conflict);
         }
         documents.insert(key.clone(), Stored { revision: new.clone(), tag: None, body });
-        Ok(SwapAnswer::Stored)
+        Ok(SwapAnswer::Stored { tag: None })
     }
 
     /// Put back what stood under `key` before a write that was never made durable.

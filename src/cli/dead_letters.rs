@@ -8,6 +8,7 @@ use super::figures::{Align, grouped, one_line, table};
 use super::pipeline_file::PipelineFile;
 use super::terminal::Style;
 use super::{Outcome, Terminal};
+use crate::aws::Aws;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::sinks::dead_letters;
 use crate::sinks::letter::FoundLetter;
@@ -88,7 +89,8 @@ type Letters = Box<dyn Iterator<Item = Result<FoundLetter>>>;
 fn letters(pipeline: &PipelineFile, terminal: &Terminal) -> Result<Letters> {
     let loaded = pipeline.load(terminal)?;
     let settings = &loaded.pipeline;
-    Ok(Box::new(dead_letters::read(&settings.dead_letters.url, &settings.name)?))
+    let aws = Aws::new(settings.aws.clone().unwrap_or_default());
+    Ok(Box::new(dead_letters::read(&settings.dead_letters.url, &settings.name, &aws)?))
 }
 
 fn place(found: &FoundLetter) -> String {

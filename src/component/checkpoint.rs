@@ -85,7 +85,10 @@ pub enum Expected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SwapAnswer {
     /// The new document stands and is durable.
-    Stored,
+    Stored {
+        /// The store's own tag of it.
+        tag: Option<String>,
+    },
     /// The store says that it found something else. After a lost answer this may be our own write:
     /// the caller reads again and compares the nonce before it concludes anything.
     Conflict,

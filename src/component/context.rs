@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::compute::Compute;
 use crate::memory::MemoryBudget;
@@ -19,6 +20,8 @@ pub struct Context {
     pub compute: Arc<dyn Compute>,
     /// The memory that rows may take.
     pub memory: Arc<MemoryBudget>,
+    /// Clients of AWS; none is made before it is asked for.
+    pub aws: Aws,
     /// Counts what the process does.
     pub metrics: Metrics,
 }

@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::environment;
 use super::load::Check;
+use super::pipeline::PipelineConfig;
 use crate::checkpoint::CheckpointConfig;
 use crate::checkpoint::file::FileConfig;
 use crate::document::Step;
@@ -19,11 +21,27 @@ pub(super) fn checkpoint(check: &mut Check<'_>) -> Option<CheckpointConfig> {
     let Some(lake) = lake else {
         let what = "required key is missing, since no sink is a local lake";
         let finding = check.document.finding_at(&[Step::Key("checkpoint")], what);
-        check.report(finding.allowed("a mapping with the key `file`"));
+        check.report(finding.allowed("a mapping with one of the keys `dynamodb`, `s3`, `file`"));
         return None;
     };
+    if lake.url.starts_with("s3://") {
+        let what = "required key is missing, since the first lake is not a folder";
+        let finding = check.document.finding_at(&[Step::Key("checkpoint")], what);
+        check.report(finding.allowed("a mapping with one of the keys `dynamodb`, `s3`, `file`"));
+        return None;
+    }
     let path = format!("{}.checkpoint", lake.url.trim_end_matches('/'));
     Some(CheckpointConfig::File(FileConfig { path }))
+}
+
+/// Where rows wait that do not fit into memory.
+pub(super) fn scratch(pipeline: &PipelineConfig, checkpoint: &CheckpointConfig) -> PathBuf {
+    match (&pipeline.scratch, checkpoint) {
+        (Some(scratch), _) => scratch.into(),
+        (None, CheckpointConfig::File(file)) => Path::new(&file.path).join("scratch"),
+        #[cfg(feature = "aws")]
+        _ => environment::temporary_folder().join(format!("acequia-{}", pipeline.name)),
+    }
 }
 
 /// One folder of the pipeline.
@@ -41,6 +59,51 @@ pub(super) fn overlaps(check: &mut Check<'_>, checkpoint: Option<&CheckpointConf
         return;
     }
     let pipeline = &check.pipeline;
+    let folders = folders_of(pipeline, checkpoint);
+    let mut findings = Vec::new();
+    for (index, folder) in folders.iter().enumerate() {
+        // One finding a folder: the table that it touches, or else anything.
+        let others = || folders.iter().take(index);
+        let tables = others().filter(|other| other.is_table);
+        let found = tables.chain(others()).find_map(|other| Some((other, overlap(folder, other)?)));
+        let Some((other, what)) = found else { continue };
+        let allowed = match folder.is_table || other.is_table {
+            true => {
+                "a folder outside every table, since readers of a table take every file beneath it"
+            }
+            false => "a folder of its own",
+        };
+        findings.push(check.document.finding_at(&folder.steps, what).allowed(allowed));
+    }
+    if let Some(scratch) = &pipeline.scratch {
+        let is_around = |table: &&Folder<'_>| {
+            table.is_table
+                && (Path::new(scratch).starts_with(&table.path) || table.path.starts_with(scratch))
+        };
+        if let Some(table) = folders.iter().find(is_around) {
+            let what = format!("touches {}", table.role);
+            let finding = check.document.finding_at(&[Step::Key("scratch")], what);
+            findings.push(finding.allowed("a folder outside every table"));
+        }
+    }
+    for (steps, pattern) in patterns(&pipeline.source) {
+        let fixed = fixed_folder(pattern);
+        for table in folders.iter().filter(|folder| folder.is_table) {
+            if fixed.starts_with(&table.path) {
+                let what = format!("reads {}, which this pipeline writes", table.role);
+                let finding = check.document.finding_at(&steps, what);
+                findings.push(finding.allowed("files outside every table of the pipeline"));
+            }
+        }
+    }
+    check.findings.extend(findings);
+}
+
+/// The folders of a pipeline, in the order in which they are judged.
+fn folders_of<'a>(
+    pipeline: &'a PipelineConfig,
+    checkpoint: Option<&CheckpointConfig>,
+) -> Vec<Folder<'a>> {
     let mut folders = Vec::new();
     for (name, sink) in &pipeline.sinks {
         let Some(parquet) = &sink.parquet else { continue };
@@ -58,6 +121,15 @@ pub(super) fn overlaps(check: &mut Check<'_>, checkpoint: Option<&CheckpointConf
         role: "the dead letters".into(),
         is_table: false,
     });
+    #[cfg(feature = "aws")]
+    if let Some(CheckpointConfig::S3(s3)) = checkpoint {
+        folders.push(Folder {
+            steps: vec![Step::Key("checkpoint"), Step::Key("s3"), Step::Key("url")],
+            path: PathBuf::from(&s3.url),
+            role: "the checkpoint".into(),
+            is_table: false,
+        });
+    }
     if let Some(CheckpointConfig::File(file)) = checkpoint {
         let role = match pipeline.checkpoint {
             Some(_) => "the checkpoint",
@@ -74,32 +146,7 @@ pub(super) fn overlaps(check: &mut Check<'_>, checkpoint: Option<&CheckpointConf
             folders.rotate_right(1);
         }
     }
-    let mut findings = Vec::new();
-    for (index, folder) in folders.iter().enumerate() {
-        // One finding a folder: the table that it touches, or else anything.
-        let others = || folders.iter().take(index);
-        let tables = others().filter(|other| other.is_table);
-        let found = tables.chain(others()).find_map(|other| Some((other, overlap(folder, other)?)));
-        let Some((other, what)) = found else { continue };
-        let allowed = match folder.is_table || other.is_table {
-            true => {
-                "a folder outside every table, since readers of a table take every file beneath it"
-            }
-            false => "a folder of its own",
-        };
-        findings.push(check.document.finding_at(&folder.steps, what).allowed(allowed));
-    }
-    for (steps, pattern) in patterns(&pipeline.source) {
-        let fixed = fixed_folder(pattern);
-        for table in folders.iter().filter(|folder| folder.is_table) {
-            if fixed.starts_with(&table.path) {
-                let what = format!("reads {}, which this pipeline writes", table.role);
-                let finding = check.document.finding_at(&steps, what);
-                findings.push(finding.allowed("files outside every table of the pipeline"));
-            }
-        }
-    }
-    check.findings.extend(findings);
+    folders
 }
 
 fn overlap(folder: &Folder<'_>, other: &Folder<'_>) -> Option<String> {

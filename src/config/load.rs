@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::pipeline::PipelineConfig;
 use super::repair::sound_part;
-use super::{environment, examples, folders, resolve, stages, validate};
+use super::{buckets, environment, examples, folders, resolve, stages, validate};
 use crate::checkpoint::CheckpointConfig;
 use crate::contract::Contract;
 use crate::document::{Document, Finding, Findings, Step, closest, schema_of};
@@ -29,6 +29,8 @@ pub struct Loaded {
     pub contract: Arc<Contract>,
     /// Where progress is kept: as the file says, or the default beside the first lake.
     pub checkpoint: CheckpointConfig,
+    /// Folder for rows that do not fit into memory: on a local disk, outside every table.
+    pub scratch: PathBuf,
     /// The system columns that the pipeline's rows have.
     pub system: SystemSchema,
     /// The columns after the last stage, which are the sinks'.
@@ -85,6 +87,7 @@ pub fn load_with(path: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result
     findings.extend(check.findings);
     match done {
         Some((contract, system, schema, checkpoint)) if findings.is_empty() => Ok(Loaded {
+            scratch: folders::scratch(&check.pipeline, &checkpoint),
             pipeline: check.pipeline,
             contract,
             checkpoint,
@@ -173,6 +176,7 @@ impl Check<'_> {
         validate::names(self);
         validate::numbers(self);
         validate::metrics(self);
+        buckets::everything(self);
         self.resolve_paths();
         let checkpoint = folders::checkpoint(self);
         folders::overlaps(self, checkpoint.as_ref());
@@ -204,6 +208,7 @@ impl Check<'_> {
             let resolved = match location {
                 Location::Path(text) => resolve::path(base, text)
                     .map(|path| *text = path.to_string_lossy().into_owned()),
+                Location::Url(text) => resolve::url(base, text).map(|url| *text = url),
                 Location::Pattern(text) => {
                     resolve::pattern(base, text).map(|pattern| *text = pattern)
                 }
@@ -262,9 +267,13 @@ fn relative(base: &Path, path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A text of the settings that names a place on disk.
+/// A text of the settings that names a place.
 pub(super) enum Location<'a> {
+    /// On a local disk.
     Path(&'a mut String),
+    /// On a local disk or in a bucket.
+    Url(&'a mut String),
+    /// Of files.
     Pattern(&'a mut String),
 }
 

@@ -1,4 +1,4 @@
-//! Every text of the settings that names a place on disk, with its place in the file.
+//! Every text of the settings that names a place, with where it stands in the file.
 
 use super::load::{Location, OwnedStep};
 use super::pipeline::PipelineConfig;
@@ -41,13 +41,23 @@ impl PipelineConfig {
         for (name, sink) in &mut self.sinks {
             if let Some(parquet) = &mut sink.parquet {
                 let steps = keys(&["sinks", name, "parquet", "url"]);
-                all.push((steps, Location::Path(&mut parquet.url)));
+                all.push((steps, Location::Url(&mut parquet.url)));
             }
         }
-        let letters = Location::Path(&mut self.dead_letters.url);
+        let letters = Location::Url(&mut self.dead_letters.url);
         all.push((keys(&["dead_letters", "url"]), letters));
-        if let Some(CheckpointConfig::File(file)) = &mut self.checkpoint {
-            all.push((keys(&["checkpoint", "file", "path"]), Location::Path(&mut file.path)));
+        match &mut self.checkpoint {
+            Some(CheckpointConfig::File(file)) => {
+                all.push((keys(&["checkpoint", "file", "path"]), Location::Path(&mut file.path)));
+            }
+            #[cfg(feature = "aws")]
+            Some(CheckpointConfig::S3(s3)) => {
+                all.push((keys(&["checkpoint", "s3", "url"]), Location::Url(&mut s3.url)));
+            }
+            _ => {}
+        }
+        if let Some(scratch) = &mut self.scratch {
+            all.push((keys(&["scratch"]), Location::Path(scratch)));
         }
         all
     }

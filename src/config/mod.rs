@@ -4,6 +4,7 @@
 //! [`PipelineConfig`], resolves paths, and checks what no schema can: columns, keys, SQL, folders
 //! that would overlap. This is the only module that reads YAML pipelines or the environment.
 
+mod buckets;
 pub mod environment;
 mod examples;
 mod folders;

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::aws::AwsConfig;
 use crate::checkpoint::CheckpointConfig;
 use crate::event::Operation;
 use crate::sinks::SinkConfig;
@@ -37,12 +38,20 @@ pub struct PipelineConfig {
     /// Where records go that cannot be processed.
     pub dead_letters: DeadLettersConfig,
     /// Where progress is kept. Exactly one kind. Without it: the folder `TABLE.checkpoint` beside
-    /// the first lake.
+    /// the first lake, if that is a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<CheckpointConfig>,
+    /// How AWS is reached, for every component that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsConfig>,
     /// When what was read is committed.
     #[serde(default)]
     pub commit: CommitConfig,
+    /// Folder on a local disk for rows that wait for their commit and do not fit into memory.
+    /// Without it: `scratch` in the checkpoint's folder, or in the system's folder for temporary
+    /// files where the checkpoint is elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scratch: Option<String>,
     /// Memory for rows, raw chunks and bodies, all lanes together, 32MiB or more. Without it: as
     /// the machine's cores need.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,8 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// What this build can write to and read from.
-const KNOWN: &str = "a path, or a `file:///...` url: this build knows no other scheme";
+use crate::location::{BUCKET_URL, BucketPrefix};
+
+/// What names a place on this machine.
+const LOCAL: &str = "a path, or a `file:///...` url";
+/// What names a place anywhere.
+const KNOWN: &str = "a path, or a url like `file:///...` or `s3://BUCKET/...`";
 
 /// What is wrong with a location, and what is allowed.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub(super) struct Wrong {
 pub(super) fn path(base: &Path, text: &str) -> Result<PathBuf, Wrong> {
     let wrong = |what: String, allowed| Err(Wrong { what, allowed });
     if text.trim().is_empty() {
-        return wrong("is empty".to_owned(), KNOWN);
+        return wrong("is empty".to_owned(), LOCAL);
     }
     let path = match scheme(text) {
         None => text,
@@ -32,9 +36,30 @@ pub(super) fn path(base: &Path, text: &str) -> Result<PathBuf, Wrong> {
                 );
             }
         },
+        Some(("s3", _)) => return wrong("is not on this machine".to_owned(), LOCAL),
         Some((scheme, _)) => return wrong(format!("unknown scheme `{scheme}`"), KNOWN),
     };
     Ok(normalize(&base.join(path)))
+}
+
+/// The absolute path, or the url of a bucket, that `text` names.
+pub(super) fn url(base: &Path, text: &str) -> Result<String, Wrong> {
+    match scheme(text) {
+        Some(("s3", _)) => bucket(text),
+        _ => path(base, text).map(|path| path.to_string_lossy().into_owned()),
+    }
+}
+
+/// A url of a bucket, without a slash at its end.
+fn bucket(text: &str) -> Result<String, Wrong> {
+    let wrong = |what: &str, allowed| Err(Wrong { what: what.to_owned(), allowed });
+    if cfg!(not(feature = "aws")) {
+        return wrong("this build cannot reach S3", "a build with the feature `aws`");
+    }
+    match BucketPrefix::parse(text) {
+        Ok(place) => Ok(place.to_string()),
+        Err(_) => wrong("is no url of a bucket", BUCKET_URL),
+    }
 }
 
 /// The absolute pattern that `text` names; what `base` holds is taken literally.
@@ -116,9 +141,19 @@ mod tests {
         assert_eq!(resolved("file:///data/lake"), Ok("/data/lake".into()));
         assert_eq!(resolved("file://localhost/data"), Ok("/data".into()));
         assert_eq!(resolved("file://data"), Err("a `file` url must hold an absolute path".into()));
-        assert_eq!(resolved("s3://bucket/x"), Err("unknown scheme `s3`".into()));
+        assert_eq!(resolved("gs://bucket/x"), Err("unknown scheme `gs`".into()));
+        assert_eq!(resolved("s3://bucket/x"), Err("is not on this machine".into()));
         assert_eq!(resolved("odd: name/x"), Ok("/home/ana/pipelines/odd: name/x".into()));
         assert_eq!(resolved(" "), Err("is empty".into()));
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn buckets_are_places_too() {
+        let resolved = |text| url(Path::new("/data"), text).map_err(|wrong| wrong.what);
+        assert_eq!(resolved("s3://lake/a/"), Ok("s3://lake/a".into()));
+        assert_eq!(resolved("a"), Ok("/data/a".into()));
+        assert_eq!(resolved("s3://lake/../a"), Err("is no url of a bucket".into()));
     }
 
     #[test]

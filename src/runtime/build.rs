@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,6 +12,7 @@ use super::process::{self, ProcessEnd, ensure_control, next_run};
 use super::swap::Documents;
 use super::sweep;
 use super::until_end::Ends;
+use crate::aws::Aws;
 use crate::checkpoint::file::RunLock;
 use crate::checkpoint::{self, CheckpointConfig};
 use crate::clock::SystemClock;
@@ -103,6 +103,7 @@ pub fn context(loaded: &Loaded) -> Result<Context> {
     let metrics = Metrics::new();
     metrics.watch_memory(&memory);
     Ok(Context {
+        aws: Aws::new(loaded.pipeline.aws.clone().unwrap_or_default()),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(Generator::from_os()),
         compute: Arc::new(ComputePool::new(cores)?),
@@ -135,11 +136,13 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
             "--take-over and --skip-damaged are for archives: this source is shared by the tasks of a group",
         ));
     }
-    let store = checkpoint::open(&loaded.checkpoint, &context).await?;
-    let CheckpointConfig::File(folder) = &loaded.checkpoint;
-    let lock = match pipeline.source.is_assigned() {
-        true => None,
-        false => Some(RunLock::acquire(folder.path.as_ref(), decisions.take_over)?),
+    let store = checkpoint::open(&loaded.checkpoint, &pipeline.name, &context).await?;
+    let lock = match &loaded.checkpoint {
+        CheckpointConfig::File(folder) if !pipeline.source.is_assigned() => {
+            Some(RunLock::acquire(folder.path.as_ref(), decisions.take_over)?)
+        }
+        // Another machine's run cannot be seen: the newer one wins, by its number.
+        _ => None,
     };
     let documents = Documents { store: store.clone(), context: context.clone() };
     let control = ensure_control(&documents, &pipeline.name, &loaded.contract.hash).await?;
@@ -227,7 +230,7 @@ fn sink_lines(loaded: &Loaded, ownership: &Ownership, context: &Context) -> Resu
         system: &loaded.system,
         contract: &loaded.contract,
         ownership,
-        scratch: scratch_folder(&loaded.checkpoint),
+        scratch: loaded.scratch.clone(),
         context,
     };
     let line = |(name, config): (&String, &sinks::SinkConfig)| {
@@ -235,13 +238,6 @@ fn sink_lines(loaded: &Loaded, ownership: &Ownership, context: &Context) -> Resu
         Ok(SinkLine { filter, sink: sinks::build(name, config, &inputs)? })
     };
     loaded.pipeline.sinks.iter().map(line).collect()
-}
-
-/// Rows that do not fit into memory wait beside the checkpoint: on a local disk, outside every
-/// table.
-fn scratch_folder(checkpoint: &CheckpointConfig) -> PathBuf {
-    let CheckpointConfig::File(file) = checkpoint;
-    PathBuf::from(&file.path).join("scratch")
 }
 
 /// Everything that rows and letters go to.

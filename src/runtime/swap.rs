@@ -80,9 +80,9 @@ impl Documents {
         let mut backoff = Backoff::default();
         loop {
             match self.store.swap(key, &expected, &revision, body.clone()).await {
-                Ok(SwapAnswer::Stored) => {
+                Ok(SwapAnswer::Stored { tag }) => {
                     self.context.metrics.swap_stored();
-                    return Ok(Swapped::Stored(Held { content, revision, tag: None }));
+                    return Ok(Swapped::Stored(Held { content, revision, tag }));
                 }
                 Ok(SwapAnswer::Conflict) if planted(Mutant::CasByStatusCode) => {
                     return Ok(Swapped::Lost(self.load(key).await?));

@@ -1,7 +1,6 @@
 //! Dead letters: one more staged file of the same epoch, flushed last.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,12 +8,13 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bucket::ObjectConfig;
 use super::file_name::FileName;
-use super::folder::FolderStaging;
 use super::letter::{self, EXTENSION, StoredLetter};
-use super::location::local_folder;
 use super::marker::Ownership;
 use super::staging::{self, FileIdentity, Staging, Upload, staged_file};
+use super::staging_at;
+use crate::aws::Aws;
 use crate::component::{
     CheckpointStore, Context, EpochId, EpochWriter, Flushed, Published, Sink, SinkKind, StagedFile,
     Swept,
@@ -23,13 +23,17 @@ use crate::compute;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::DeadLetter;
 use crate::event::filter::SinkRows;
+use crate::location::Location;
 
 /// Where refused records go, and when there are too many of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeadLettersConfig {
-    /// A folder or `file://` url, outside every table.
+    /// A folder, a `file://` url or `s3://BUCKET/FOLDER`, outside every table.
     pub url: String,
+    /// How objects are stored, where the url is one of S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<ObjectConfig>,
     /// More dead letters than this among the last 100,000 records of a lane stop it before it
     /// commits: a wrong contract must not drain a stream into dead letters.
     #[serde(default = "default_limit")]
@@ -46,9 +50,9 @@ pub const SINK_NAME: &str = "dead_letters";
 /// Compressed bytes that are handed to the upload at once.
 const PART_BYTES: usize = 1 << 20;
 
-/// The folder of one pipeline's dead letters below `url`.
-pub fn folder_of(url: &str, pipeline: &str) -> Result<PathBuf> {
-    let root = local_folder(url)?;
+/// Where one pipeline's dead letters lie below `url`.
+pub fn place_of(url: &str, pipeline: &str) -> Result<Location> {
+    let root = Location::parse(url)?;
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
     // Anything else is escaped, so that a name can neither leave the root nor meet another name.
     let name: String = pipeline
@@ -58,7 +62,7 @@ pub fn folder_of(url: &str, pipeline: &str) -> Result<PathBuf> {
             other => format!("%{:x}%", u32::from(other)),
         })
         .collect();
-    Ok(root.join(name))
+    Ok(root.join(&name))
 }
 
 /// Keeps refused records in files of their own.
@@ -69,11 +73,11 @@ pub struct DeadLetterSink {
 }
 
 impl DeadLetterSink {
-    /// Dead letters below the folder that `config` names, which is absolute.
+    /// Dead letters below the folder or prefix that `config` names, which is absolute.
     pub fn new(config: &DeadLettersConfig, ownership: Ownership, context: Context) -> Result<Self> {
-        let folder = folder_of(&config.url, &ownership.pipeline)?;
-        let staging = FolderStaging::new(&folder, letter::read_nonce, context.randomness.clone())?;
-        Ok(Self::with_staging(Arc::new(staging), ownership, context))
+        let place = place_of(&config.url, &ownership.pipeline)?;
+        let staging = staging_at(place, config.s3.as_ref(), letter::read_nonce, &context)?;
+        Ok(Self::with_staging(staging, ownership, context))
     }
 
     /// Dead letters in any store of staged files.
@@ -217,10 +221,20 @@ impl EpochWriter for LetterWriter {
     }
 }
 
-/// The published letters of `pipeline` below `url`.
-pub fn read(url: &str, pipeline: &str) -> Result<letter::Letters> {
-    let folder: PathBuf = folder_of(url, pipeline)?;
-    letter::Letters::open(Path::new(&folder))
+/// The published letters of `pipeline` below `url`. Not to be called inside an asynchronous runtime.
+pub fn read(url: &str, pipeline: &str, aws: &Aws) -> Result<letter::Letters> {
+    match place_of(url, pipeline)? {
+        Location::Folder(folder) => letter::Letters::in_folder(&folder),
+        #[cfg(feature = "aws")]
+        Location::Bucket(place) => letter::Letters::of(super::bucket::Objects::open(place, aws)?),
+        #[cfg(not(feature = "aws"))]
+        Location::Bucket(place) => {
+            let _ = aws;
+            Err(Error::config(format!(
+                "this build cannot reach {place}: it lacks the feature `aws`"
+            )))
+        }
+    }
 }
 
 #[cfg(test)]

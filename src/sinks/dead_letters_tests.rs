@@ -41,7 +41,7 @@ fn dead_letter(position: u64, raw: &[u8]) -> DeadLetter {
 async fn letters_come_back_as_they_went() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
-    let config = DeadLettersConfig { url: url.clone(), limit: 10 };
+    let config = DeadLettersConfig { url: url.clone(), s3: None, limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
     sink.prepare(false).await.unwrap();
     let mut oversized = dead_letter(3, b"{\"cut");
@@ -57,11 +57,16 @@ async fn letters_come_back_as_they_went() {
         assert_eq!(flushed.rows, 1);
         staged.extend(flushed.staged);
     }
-    assert_eq!(read(&url, "shop").unwrap().count(), 0, "staged letters are not visible");
+    assert_eq!(
+        read(&url, "shop", &Aws::default()).unwrap().count(),
+        0,
+        "staged letters are not visible"
+    );
     assert_eq!(sink.publish(&staged).await.unwrap(), Published::All);
     // Once more, as after a crash: the nonce inside the files is what says that they are there.
     assert_eq!(sink.publish(&staged).await.unwrap(), Published::All);
-    let found: Vec<FoundLetter> = read(&url, "shop").unwrap().collect::<Result<_>>().unwrap();
+    let found: Vec<FoundLetter> =
+        read(&url, "shop", &Aws::default()).unwrap().collect::<Result<_>>().unwrap();
     let expected: Vec<StoredLetter> = letters.iter().map(StoredLetter::from).collect();
     assert_eq!(found.iter().map(|found| found.letter.clone()).collect::<Vec<_>>(), expected);
     for (found, letter) in found.iter().zip(&letters) {
@@ -75,7 +80,8 @@ async fn letters_come_back_as_they_went() {
 #[tokio::test]
 async fn a_foreign_file_under_the_name_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
-    let config = DeadLettersConfig { url: folder.path().display().to_string(), limit: 10 };
+    let config =
+        DeadLettersConfig { url: folder.path().display().to_string(), s3: None, limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
     sink.prepare(false).await.unwrap();
     let mut writer = sink.begin(&epoch(0)).await.unwrap();
@@ -103,7 +109,7 @@ async fn no_letters_no_file_and_an_abandoned_file_is_gone() {
 async fn many_letters_go_out_in_parts_and_read_back_through_a_cut_file() {
     let folder = tempfile::tempdir().unwrap();
     let url = folder.path().display().to_string();
-    let config = DeadLettersConfig { url: url.clone(), limit: 10 };
+    let config = DeadLettersConfig { url: url.clone(), s3: None, limit: 10 };
     let sink = DeadLetterSink::new(&config, ownership("shop"), context()).unwrap();
     sink.prepare(false).await.unwrap();
     let mut writer = sink.begin(&epoch(0)).await.unwrap();
@@ -116,19 +122,19 @@ async fn many_letters_go_out_in_parts_and_read_back_through_a_cut_file() {
     let staged = writer.flush().await.unwrap().staged;
     assert!(staged[0].bytes > PART_BYTES as u64, "{} bytes", staged[0].bytes);
     assert_eq!(sink.publish(&staged).await.unwrap(), Published::All);
-    assert_eq!(read(&url, "shop").unwrap().filter(Result::is_ok).count(), 40);
+    assert_eq!(read(&url, "shop", &Aws::default()).unwrap().filter(Result::is_ok).count(), 40);
     let path = folder.path().join("shop").join(&staged[0].key);
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(staged[0].bytes / 2).unwrap();
-    let found: Vec<_> = read(&url, "shop").unwrap().collect();
+    let found: Vec<_> = read(&url, "shop", &Aws::default()).unwrap().collect();
     assert!(found.len() > 1 && found.len() < 40, "{}", found.len());
     assert!(found.last().unwrap().is_err());
 }
 
 #[test]
 fn names_of_pipelines_stay_below_the_root() {
-    let folder = folder_of("/dead", "../a/b").unwrap();
-    assert_eq!(folder.parent(), Some(Path::new("/dead")));
-    assert_ne!(folder_of("/dead", "a.b").unwrap(), folder_of("/dead", "a_b").unwrap());
-    assert_eq!(folder_of("/dead", "shop").unwrap(), Path::new("/dead/shop"));
+    let Location::Folder(folder) = place_of("/dead", "../a/b").unwrap() else { panic!() };
+    assert_eq!(folder.parent(), Some(std::path::Path::new("/dead")));
+    assert_ne!(place_of("/dead", "a.b").unwrap(), place_of("/dead", "a_b").unwrap());
+    assert_eq!(place_of("/dead", "shop").unwrap(), Location::Folder("/dead/shop".into()));
 }

@@ -150,10 +150,20 @@ pub struct FoundLetter {
     pub letter: StoredLetter,
 }
 
-/// The published letters of one pipeline's folder, file by file in the order of their names.
-/// Staged files are passed over. One file is open at a time.
+/// Where files of letters lie.
+pub trait LetterFiles {
+    /// The place, for messages.
+    fn place(&self) -> String;
+    /// The names of all published files.
+    fn names(&self) -> Result<Vec<String>>;
+    /// The bytes of one file.
+    fn open(&self, name: &str) -> Result<Box<dyn Read>>;
+}
+
+/// The published letters of one pipeline, file by file in the order of their names. Staged files
+/// are passed over. One file is open at a time.
 pub struct Letters {
-    folder: PathBuf,
+    place: Box<dyn LetterFiles>,
     files: std::vec::IntoIter<String>,
     open: Option<OpenLetters>,
 }
@@ -161,47 +171,62 @@ pub struct Letters {
 struct OpenLetters {
     name: String,
     line: u64,
-    reader: BufReader<zstd::Decoder<'static, BufReader<File>>>,
+    reader: BufReader<zstd::Decoder<'static, BufReader<Box<dyn Read>>>>,
+}
+
+impl LetterFiles for PathBuf {
+    fn place(&self) -> String {
+        self.display().to_string()
+    }
+    fn names(&self) -> Result<Vec<String>> {
+        let failed = || format!("cannot list the dead letters in {}", self.display());
+        let entries = match std::fs::read_dir(self) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.or_error(ErrorKind::Retryable, failed)?,
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.or_error(ErrorKind::Retryable, failed)?;
+            names.extend(entry.file_name().into_string());
+        }
+        Ok(names)
+    }
+    fn open(&self, name: &str) -> Result<Box<dyn Read>> {
+        let path = self.join(name);
+        let file = File::open(&path)
+            .or_error(ErrorKind::Retryable, || format!("cannot open {}", path.display()))?;
+        Ok(Box::new(file))
+    }
 }
 
 impl Letters {
-    /// Open the folder; one that does not exist holds no letters.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let failed = || format!("cannot list the dead letters in {}", folder.display());
-        let mut files = Vec::new();
-        match std::fs::read_dir(folder) {
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-            Err(cause) => return Err(Error::retryable(failed()).caused_by(cause)),
-            Ok(entries) => {
-                for entry in entries {
-                    let entry = entry.or_error(ErrorKind::Retryable, failed)?;
-                    if let Ok(name) = entry.file_name().into_string()
-                        && name.ends_with(EXTENSION)
-                    {
-                        files.push(name);
-                    }
-                }
-            }
-        }
+    /// The letters in a folder; one that does not exist holds none.
+    pub fn in_folder(folder: &Path) -> Result<Self> {
+        Self::of(folder.to_owned())
+    }
+
+    /// The letters in any place.
+    pub fn of(place: impl LetterFiles + 'static) -> Result<Self> {
+        let mut files = place.names()?;
+        files.retain(|name| name.ends_with(EXTENSION));
         files.sort();
-        Ok(Self { folder: folder.to_owned(), files: files.into_iter(), open: None })
+        Ok(Self { place: Box::new(place), files: files.into_iter(), open: None })
     }
 
     fn next_letter(&mut self) -> Result<Option<FoundLetter>> {
         loop {
             let Some(open) = &mut self.open else {
                 let Some(name) = self.files.next() else { return Ok(None) };
-                let path = self.folder.join(&name);
-                let reader = File::open(&path)
-                    .and_then(zstd::Decoder::new)
-                    .or_error(ErrorKind::Retryable, || format!("cannot open {}", path.display()))?;
+                let reader = zstd::Decoder::new(self.place.open(&name)?)
+                    .or_error(ErrorKind::Retryable, || {
+                        format!("cannot read {}/{name}", self.place.place())
+                    })?;
                 self.open = Some(OpenLetters { name, line: 0, reader: BufReader::new(reader) });
                 continue;
             };
             open.line += 1;
-            let place = |open: &OpenLetters| {
-                format!("{}:{}", self.folder.join(&open.name).display(), open.line)
-            };
+            let folder = self.place.place();
+            let place = |open: &OpenLetters| format!("{folder}/{}:{}", open.name, open.line);
             let mut text = Vec::new();
             open.reader
                 .read_until(b'\n', &mut text)

@@ -1,10 +1,10 @@
 //! Where rows go.
 
+pub mod bucket;
 pub mod dead_letters;
 pub mod file_name;
 pub mod folder;
 pub mod letter;
-pub mod location;
 pub mod marker;
 pub mod parquet;
 pub mod staging;
@@ -21,6 +21,11 @@ use crate::contract::Contract;
 use crate::error::{Error, Result};
 use crate::event::SystemSchema;
 use crate::event::filter::FilterRule;
+use crate::location::Location;
+
+use self::bucket::ObjectConfig;
+use self::folder::{FolderStaging, NonceReader};
+use self::staging::Staging;
 
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,7 +35,7 @@ pub struct SinkConfig {
     /// One more filter, for this sink alone: a SQL condition over the last stage's columns.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
-    /// The lake: Hive-partitioned Parquet in a folder.
+    /// The lake: Hive-partitioned Parquet in a folder or a bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::ParquetConfig>,
 }
@@ -61,6 +66,34 @@ pub struct SinkInputs<'a> {
     pub scratch: PathBuf,
     /// The seams.
     pub context: &'a Context,
+}
+
+/// The store of staged files at `location`; `read_nonce` knows the form of its files, where a store
+/// keeps no metadata beside them.
+fn staging_at(
+    location: Location,
+    objects: Option<&ObjectConfig>,
+    read_nonce: NonceReader,
+    context: &Context,
+) -> Result<Arc<dyn Staging>> {
+    match location {
+        Location::Folder(folder) => {
+            let staging = FolderStaging::new(&folder, read_nonce, context.randomness.clone())?;
+            Ok(Arc::new(staging))
+        }
+        #[cfg(feature = "aws")]
+        Location::Bucket(place) => {
+            let objects = objects.cloned().unwrap_or_default();
+            Ok(Arc::new(bucket::BucketStaging::new(place, objects, context)))
+        }
+        #[cfg(not(feature = "aws"))]
+        Location::Bucket(place) => {
+            let _ = objects;
+            Err(Error::config(format!(
+                "this build cannot reach {place}: it lacks the feature `aws`"
+            )))
+        }
+    }
 }
 
 /// Build the sink that `config` names; its paths are absolute by now.

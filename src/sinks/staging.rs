@@ -117,6 +117,11 @@ pub trait Staging: Send + Sync {
     /// where `written_before` says that there was one.
     async fn claim(&self, ownership: &Ownership, written_before: bool) -> Result<()>;
 
+    /// How many files a writer may begin, grow or finish at once: one where the store is near.
+    fn uploads_at_once(&self) -> usize {
+        1
+    }
+
     /// Begin a file whose final name below the root is `key`.
     async fn create(&self, key: &str, identity: &FileIdentity) -> Result<Box<dyn Upload>>;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 pub use crate::checkpoint::memory::MemoryStore;
 
+use crate::aws::Aws;
 use crate::clock::SystemClock;
 use crate::component::Context;
 use crate::compute::Inline;
@@ -17,6 +18,7 @@ use crate::telemetry::metrics::Metrics;
 /// A context for one test: seeded randomness, inline compute, a budget of 256 MiB.
 pub fn context(seed: u64) -> Context {
     Context {
+        aws: Aws::default(),
         clock: Arc::new(SystemClock),
         randomness: Arc::new(Generator::seeded(seed)),
         compute: Arc::new(Inline::default()),

@@ -132,7 +132,7 @@ fn six_mistakes_come_out_in_one_go() {
       7 |       SELECT *, metadata.intent AS intent, contents
         |                                            ^^^^^^^^
 
-    pipeline.yaml:17:3: dead_letters.urll: unknown key; allowed: limit, url; did you mean "url"
+    pipeline.yaml:17:3: dead_letters.urll: unknown key; allowed: limit, s3, url; did you mean "url"
       17 |   urll: dead-letters
          |   ^^^^
 
@@ -149,7 +149,7 @@ fn six_mistakes_come_out_in_one_go() {
 #[test]
 fn unknown_keys() {
     assert_snapshot!(broken(&[("dead_letters:", "deadletters:")]), @r#"
-    pipeline.yaml:16:1: deadletters: unknown key; allowed: checkpoint, commit, contract, dead_letters, memory, metrics, name, sinks, source, tests, transforms; did you mean "dead_letters"
+    pipeline.yaml:16:1: deadletters: unknown key; allowed: aws, checkpoint, commit, contract, dead_letters, memory, metrics, name, scratch, sinks, source, tests, transforms; did you mean "dead_letters"
       16 | deadletters:
          | ^^^^^^^^^^^
     "#);
@@ -163,7 +163,7 @@ fn unknown_keys() {
          |                             ^^^^^^
     "#);
     assert_snapshot!(broken(&[("name: conversations", "name: conversations\nowner: data team")]), @r#"
-    pipeline.yaml:2:1: owner: unknown key; allowed: checkpoint, commit, contract, dead_letters, memory, metrics, name, sinks, source, tests, transforms
+    pipeline.yaml:2:1: owner: unknown key; allowed: aws, checkpoint, commit, contract, dead_letters, memory, metrics, name, scratch, sinks, source, tests, transforms
       2 | owner: data team
         | ^^^^^
     "#);
@@ -185,7 +185,7 @@ fn missing_keys() {
          |       ^^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("url: dead-letters", "limit: 10")]), @r#"
-    pipeline.yaml:16:1: dead_letters.url: required key is missing; text: a folder or `file://` url, outside every table
+    pipeline.yaml:16:1: dead_letters.url: required key is missing; text: a folder, a `file://` url or `s3://BUCKET/FOLDER`, outside every table
       16 | dead_letters:
          | ^^^^^^^^^^^^
     "#);
@@ -479,7 +479,7 @@ fn contracts() {
         |           ^^^^^^^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("contract: contract.yaml", "contract: s3://bucket/contract.yaml")]), @r#"
-    pipeline.yaml:2:11: contract: unknown scheme `s3`; a path, or a `file:///...` url: this build knows no other scheme
+    pipeline.yaml:2:11: contract: is not on this machine; a path, or a `file:///...` url
       2 | contract: s3://bucket/contract.yaml
         |           ^^^^^^^^^^^^^^^^^^^^^^^^^
     "#);
@@ -490,11 +490,79 @@ fn contracts() {
     "#);
 }
 
+#[cfg(feature = "aws")]
+#[test]
+fn places_in_buckets() {
+    let lake = "url: lake/conversations";
+    assert_snapshot!(broken(&[(lake, "url: s3://Lake/conversations")]), @r#"
+    pipeline.yaml:14:12: sinks.lake.parquet.url: is no url of a bucket; like `s3://BUCKET/FOLDER`: 3 to 63 lower-case letters, digits, `.` and `-`, then parts that are not empty, `.` or `..`
+      14 |       url: s3://Lake/conversations
+         |            ^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[(lake, "url: s3://lake/conversations")]), @r#"
+    pipeline.yaml:1:1: checkpoint: required key is missing, since the first lake is not a folder; a mapping with one of the keys `dynamodb`, `s3`, `file`
+      1 | name: conversations
+        | ^
+    "#);
+    let table = ("commit:", "checkpoint: { dynamodb: { table: checkpoints } }\ncommit:");
+    assert_snapshot!(broken(&[(lake, "url: s3://lake/conversations"), table, ("url: dead-letters", "url: s3://lake/conversations/dead")]), @r#"
+    pipeline.yaml:17:8: dead_letters.url: lies inside the table of sink `lake`; a folder outside every table, since readers of a table take every file beneath it
+      17 |   url: s3://lake/conversations/dead
+         |        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+    let bucket = ("commit:", "checkpoint: { s3: { url: s3://lake/conversations } }\ncommit:");
+    assert_snapshot!(broken(&[(lake, "url: s3://lake/conversations"), bucket]), @r#"
+    pipeline.yaml:18:26: checkpoint.s3.url: is also the folder of the table of sink `lake`; a folder outside every table, since readers of a table take every file beneath it
+      18 | checkpoint: { s3: { url: s3://lake/conversations } }
+         |                          ^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[(lake, "url: lake/conversations\n      s3: { storage_class: glacier, kms_key: a, encryption: s3 }")]), @r#"
+    pipeline.yaml:15:7: sinks.lake.parquet.s3: says how objects of S3 are stored, and the url is none of S3; leave it out, or a url like `s3://BUCKET/FOLDER`
+      15 |       s3: { storage_class: glacier, kms_key: a, encryption: s3 }
+         |       ^^
+
+    pipeline.yaml:15:28: sinks.lake.parquet.s3.storage_class: unknown word `glacier`; allowed: standard, standard_ia, onezone_ia, intelligent_tiering, glacier_ir; did you mean "glacier_ir"
+      15 |       s3: { storage_class: glacier, kms_key: a, encryption: s3 }
+         |                            ^^^^^^^
+
+    pipeline.yaml:15:37: sinks.lake.parquet.s3.kms_key: the key is not used; `encryption: kms` beside it
+      15 |       s3: { storage_class: glacier, kms_key: a, encryption: s3 }
+         |                                     ^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[(lake, "url: lake/conversations\n      s3: { kms_key: a }")]), @r#"
+    pipeline.yaml:15:7: sinks.lake.parquet.s3: says how objects of S3 are stored, and the url is none of S3; leave it out, or a url like `s3://BUCKET/FOLDER`
+      15 |       s3: { kms_key: a }
+         |       ^^
+
+    pipeline.yaml:15:13: sinks.lake.parquet.s3.kms_key: the key is not used; `encryption: kms` beside it
+      15 |       s3: { kms_key: a }
+         |             ^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[("commit:", "aws: { endpoint: \"127.0.0.1:9000\", role: { arn: acequia } }\ncommit:")]), @r#"
+    pipeline.yaml:18:18: aws.endpoint: is no address of a server; like `http://127.0.0.1:9000`
+      18 | aws: { endpoint: "127.0.0.1:9000", role: { arn: acequia } }
+         |                  ^^^^^^^^^^^^^^^^
+
+    pipeline.yaml:18:49: aws.role.arn: is no ARN; like `arn:aws:iam::123456789012:role/acequia`
+      18 | aws: { endpoint: "127.0.0.1:9000", role: { arn: acequia } }
+         |                                                 ^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[("commit:", "checkpoint: { s3: { url: checkpoints } }\nscratch: lake\ncommit:")]), @r#"
+    pipeline.yaml:18:26: checkpoint.s3.url: is no url of a bucket; like `s3://BUCKET/FOLDER`; for a folder the key `file`
+      18 | checkpoint: { s3: { url: checkpoints } }
+         |                          ^^^^^^^^^^^
+
+    pipeline.yaml:19:10: scratch: touches the table of sink `lake`; a folder outside every table
+      19 | scratch: lake
+         |          ^^^^
+    "#);
+}
+
 #[test]
 fn places_on_disk() {
-    assert_snapshot!(broken(&[("url: lake/conversations", "url: s3://lake/conversations")]), @r#"
-    pipeline.yaml:14:12: sinks.lake.parquet.url: unknown scheme `s3`; a path, or a `file:///...` url: this build knows no other scheme
-      14 |       url: s3://lake/conversations
+    assert_snapshot!(broken(&[("url: lake/conversations", "url: gs://lake/conversations")]), @r#"
+    pipeline.yaml:14:12: sinks.lake.parquet.url: unknown scheme `gs`; a path, or a url like `file:///...` or `s3://BUCKET/...`
+      14 |       url: gs://lake/conversations
          |            ^^^^^^^^^^^^^^^^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("url: lake/conversations", "url: file://lake/conversations")]), @r#"

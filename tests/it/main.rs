@@ -9,6 +9,8 @@
 )]
 
 mod archive;
+#[cfg(feature = "aws")]
+mod aws;
 mod cli;
 mod config_errors;
 mod decode;

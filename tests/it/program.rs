@@ -233,6 +233,14 @@ impl Ended {
         self
     }
 
+    /// The same, which printed `text`.
+    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only tests of AWS ask"))]
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text), "it did not print {text:?}:\n{}", self.stdout);
+        self
+    }
+
     /// Its standard output, which is one JSON document.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
@@ -265,6 +273,13 @@ pub(crate) fn rows(folder: &Path) -> Vec<RecordBatch> {
         batches.extend(reader.map(Result::unwrap));
     }
     batches
+}
+
+/// The rows of one Parquet file, given whole.
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only tests of AWS ask"))]
+pub(crate) fn rows_of(file: bytes::Bytes) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
 }
 
 /// The values of one column as text, row by row; `null` where there is none.

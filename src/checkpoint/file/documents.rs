@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
-use super::names;
+use crate::checkpoint::names;
 use crate::component::{Expected, Key, Revision, Stored, SwapAnswer};
 use crate::disk::sync_folder;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -63,7 +63,7 @@ impl Swap {
             write(&self.folder, &beside, partition.as_str().as_bytes()).map_err(unclear)?;
         }
         write(&self.folder, &format!("{}.json", self.name), &self.body).map_err(unclear)?;
-        Ok(SwapAnswer::Stored)
+        Ok(SwapAnswer::Stored { tag: None })
     }
 }
 

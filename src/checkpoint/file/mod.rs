@@ -18,7 +18,6 @@
 mod documents;
 mod local_disk;
 mod lock;
-mod names;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::lock::RunLock;
 use self::lock::{Lock, blocking};
-use crate::component::checkpoint::FORMAT;
+use super::{identity, names};
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, Stored, SwapAnswer};
 use crate::disk::{make_folder, sync_folder};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
@@ -60,13 +59,6 @@ pub struct FileStore {
 
 /// Folders whose last rename may not be durable.
 type Unsynced = Arc<Mutex<HashSet<PathBuf>>>;
-
-/// What `store.json` holds.
-#[derive(Debug, Serialize, Deserialize)]
-struct Identity {
-    v: u32,
-    identity: String,
-}
 
 impl FileStore {
     /// Open the store in `folder`, an absolute path; it is made where it does not exist, and then
@@ -135,16 +127,7 @@ fn read_identity(folder: &Path) -> Result<Option<String>> {
             return Err(Error::config(format!("cannot read {}", path.display())).caused_by(cause));
         }
     };
-    let stored: Identity = serde_json::from_slice(&bytes)
-        .or_error(ErrorKind::Halted, || format!("{} is not readable", path.display()))?;
-    if stored.v > FORMAT {
-        return Err(Error::halted(format!(
-            "{} has format {}, this build reads up to {FORMAT}: use a newer acequia",
-            path.display(),
-            stored.v
-        )));
-    }
-    Ok(Some(stored.identity))
+    identity::decode(&path.display().to_string(), &bytes).map(Some)
 }
 
 /// Give a new store its identity, under `lock`: of two processes that start at once one wins.
@@ -155,14 +138,9 @@ fn make_identity(folder: &Path, nonce: String, lock: Lock) -> Result<String> {
     let written = ["control.json", "manifest.json"].iter().any(|name| folder.join(name).exists())
         || !documents::list(&folder.join("records"))?.is_empty();
     if written {
-        return Err(Error::halted(format!(
-            "the checkpoint folder {} has documents but no store.json: restore it from the same \
-             copy as the rest, or begin with an empty folder and an empty lake",
-            folder.display()
-        )));
+        return Err(identity::lost(&folder.display().to_string()));
     }
-    let body = serde_json::to_vec(&Identity { v: FORMAT, identity: nonce.clone() })
-        .or_error(ErrorKind::Fatal, || "cannot write the store's identity".into())?;
+    let body = identity::encode(&nonce)?;
     documents::write(folder, "store.json", &body).map_err(|failed| {
         Error::config(format!("cannot write into the checkpoint folder {}", folder.display()))
             .caused_by(failed.cause)

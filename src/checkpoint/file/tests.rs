@@ -66,7 +66,7 @@ async fn documents_without_an_identity_are_not_adopted() {
     fs::remove_file(folder.path().join("store.json")).unwrap();
     let error = FileStore::open(folder.path(), &context()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Halted, "{error}");
-    assert!(error.to_string().contains("no store.json"), "{error}");
+    assert!(error.to_string().contains("no identity (store.json)"), "{error}");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn what_a_crash_left_is_ignored_and_overwritten() {
     fs::write(&left, r#"{"v":1,"seq":9,"#).unwrap();
     assert_eq!(opened.load(&record()).await.unwrap().unwrap().revision, revision(1));
     assert_eq!(opened.partitions().await.unwrap().len(), 1);
-    assert_eq!(put(&opened, &record(), 2).await.unwrap(), SwapAnswer::Stored);
+    assert_eq!(put(&opened, &record(), 2).await.unwrap(), SwapAnswer::Stored { tag: None });
     assert!(!left.exists());
 }
 
@@ -107,7 +107,7 @@ async fn a_swap_that_cannot_write_is_unclear_and_changes_nothing() {
     assert_eq!(error.kind(), ErrorKind::Retryable, "{error}");
     assert_eq!(opened.load(&record()).await.unwrap().unwrap().revision, revision(1));
     fs::remove_dir(&next).unwrap();
-    assert_eq!(put(&opened, &record(), 2).await.unwrap(), SwapAnswer::Stored);
+    assert_eq!(put(&opened, &record(), 2).await.unwrap(), SwapAnswer::Stored { tag: None });
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_swap_waits_for_a_lock_that_is_held() {
     assert!(!swap.is_finished(), "it waits as long as the lock is held");
     assert!(opened.load(&record()).await.unwrap().is_some(), "a load never waits");
     drop(held);
-    assert_eq!(swap.await.unwrap().unwrap(), SwapAnswer::Stored);
+    assert_eq!(swap.await.unwrap().unwrap(), SwapAnswer::Stored { tag: None });
 }
 
 #[tokio::test]

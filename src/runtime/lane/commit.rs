@@ -127,7 +127,7 @@ impl Lane {
         };
         let body = Document::new(revision.clone(), record.clone()).encode()?;
         let answer = self.parts.documents.store.swap(&key, &expected, &revision, body).await;
-        if !matches!(answer, Ok(crate::component::SwapAnswer::Stored)) {
+        if !matches!(answer, Ok(crate::component::SwapAnswer::Stored { .. })) {
             discard(&self.parts, files).await;
             return Err(Stop::Lost);
         }

@@ -189,7 +189,7 @@ impl LinkedStore {
     ) -> Result<SwapAnswer> {
         let before = world.store.peek(key);
         let answer = world.store.swap_now(key, expected, new, body)?;
-        if answer == SwapAnswer::Stored {
+        if matches!(answer, SwapAnswer::Stored { .. }) {
             world.state().unsynced.entry(key.clone()).or_insert(before);
             checker::after_swap(world, key, process);
         }

@@ -3,12 +3,18 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::sinks::bucket::ObjectConfig;
+
 /// The lake: Hive-partitioned Parquet.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ParquetConfig {
-    /// The table's root: a folder (relative to the pipeline file) or a `file://` url.
+    /// The table's root: a folder (relative to the pipeline file), a `file://` url, or
+    /// `s3://BUCKET/FOLDER`.
     pub url: String,
+    /// How objects are stored, where the url is one of S3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<ObjectConfig>,
     /// How rows are laid out in folders.
     pub partition: PartitionConfig,
 }

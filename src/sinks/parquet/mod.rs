@@ -35,10 +35,10 @@ use crate::component::{
 use crate::contract::model::Contract;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{Position, SystemColumns};
-use crate::sinks::folder::FolderStaging;
-use crate::sinks::location::local_folder;
+use crate::location::Location;
 use crate::sinks::marker::Ownership;
 use crate::sinks::staging::{self, Staging};
+use crate::sinks::staging_at;
 
 /// Key of a footer's entry: the file's nonce.
 pub const NONCE: &str = "acequia.nonce";
@@ -107,11 +107,12 @@ pub struct ParquetSink {
 }
 
 impl ParquetSink {
-    /// A table in the local folder that the configuration names.
+    /// A table in the folder or bucket that the configuration names.
     pub fn new(settings: TableSettings<'_>, context: Context) -> Result<Self> {
-        let root = local_folder(&settings.config.url)?;
-        let staging = FolderStaging::new(&root, read_nonce, context.randomness.clone())?;
-        Self::with_staging(settings, Arc::new(staging), context)
+        let location = Location::parse(&settings.config.url)?;
+        let objects = settings.config.s3.as_ref();
+        let staging = staging_at(location, objects, read_nonce, &context)?;
+        Self::with_staging(settings, staging, context)
     }
 
     /// A table in any store of staged files.

@@ -84,7 +84,7 @@ pub(super) fn config(url: &str) -> ParquetConfig {
         time: "at".into(),
         time_range: TimeRange::default(),
     };
-    ParquetConfig { url: url.into(), partition }
+    ParquetConfig { url: url.into(), s3: None, partition }
 }
 
 fn ownership() -> Ownership {
@@ -560,7 +560,7 @@ fn a_table_that_cannot_be_is_refused_before_anything_runs() {
     };
     let text = |name: &str| Field::new(name, DataType::Utf8View, true);
     for (error, says) in [
-        (build("s3://bucket/x", text("a")), "s3://"),
+        (build("gs://bucket/x", text("a")), "s3://"),
         (build("/lake", text("_key")), "system column"),
         (build("/lake", text("day")), "folder level"),
     ] {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream;
 use tokio::sync::oneshot;
 
 use super::Shared;
@@ -48,6 +50,25 @@ struct OpenFile {
     encoder: Option<FileEncoder>,
     rows: u64,
     bytes: u64,
+}
+
+impl OpenFile {
+    /// Hand `bytes` to the staged file, which is begun with them; the answer is the finished file
+    /// where its footer is among them.
+    async fn take_bytes(&mut self, shared: &Shared, bytes: Vec<u8>) -> Result<Option<StagedFile>> {
+        let mut upload = match self.upload.take() {
+            Some(upload) => upload,
+            None => shared.staging.create(&self.key, &self.identity).await?,
+        };
+        let put = upload.put(bytes.into()).await;
+        if put.is_err() || self.encoder.is_some() {
+            self.upload = Some(upload);
+            return put.map(|()| None);
+        }
+        let (uploaded, root) = (upload.finish().await?, shared.staging.root());
+        let (name, key, identity) = (&shared.name, &self.key, &self.identity);
+        Ok(Some(staged_file(name, root, key, identity, uploaded, self.rows)))
+    }
 }
 
 type Answer = oneshot::Receiver<Result<Vec<Encoded>>>;
@@ -243,27 +264,41 @@ impl LakeWriter {
         let Some(answer) = self.jobs.pop_front() else { return Ok(()) };
         let encoded =
             answer.await.map_err(|_| Error::fatal("an encoder job panicked; see the log"))??;
+        let mut grown = Vec::with_capacity(encoded.len());
         for encoded in encoded {
             let Encoded { bucket, bytes, rows, encoder } = encoded;
             self.busy.remove(&bucket);
-            let Some(file) = self.files.get_mut(&bucket) else {
+            let Some(mut file) = self.files.remove(&bucket) else {
                 return Err(Error::fatal("an encoder job answered for a file that is not open"));
             };
-            let staging = &self.shared.staging;
-            if file.upload.is_none() {
-                file.upload = Some(staging.create(&file.key, &file.identity).await?);
-            }
             file.rows += rows;
             file.bytes += bytes.len() as u64;
             file.encoder = encoder;
-            if let Some(upload) = &mut file.upload {
-                upload.put(bytes.into()).await?;
+            grown.push((bucket, file, bytes));
+        }
+        let shared = self.shared.clone();
+        let hand_over = |(bucket, mut file, bytes): (Bucket, OpenFile, Vec<u8>)| {
+            let shared = &shared;
+            async move {
+                let handed = file.take_bytes(shared, bytes).await;
+                (bucket, file, handed)
             }
-            if file.encoder.is_none() {
-                self.finish_file(bucket).await?;
+        };
+        let at_once = shared.staging.uploads_at_once();
+        let mut handed = stream::iter(grown).map(hand_over).buffered(at_once);
+        // All of them come to an end, so that none is left between open and gone.
+        let mut failure = None;
+        while let Some((bucket, file, handed)) = handed.next().await {
+            match handed {
+                Ok(Some(staged)) => self.finished.push(staged),
+                Ok(None) => drop(self.files.insert(bucket, file)),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    self.files.insert(bucket, file);
+                }
             }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// Hand the bytes of every job to its files.
@@ -288,22 +323,6 @@ impl LakeWriter {
             self.start(vec![work]).await?;
             self.absorb().await?;
         }
-        Ok(())
-    }
-
-    /// The footer of a file has gone out: it is whole.
-    async fn finish_file(&mut self, bucket: Bucket) -> Result<()> {
-        let Some(file) = self.files.remove(&bucket) else { return Ok(()) };
-        let Some(upload) = file.upload else { return Ok(()) };
-        let uploaded = upload.finish().await?;
-        self.finished.push(staged_file(
-            &self.shared.name,
-            self.shared.staging.root(),
-            &file.key,
-            &file.identity,
-            uploaded,
-            file.rows,
-        ));
         Ok(())
     }
 

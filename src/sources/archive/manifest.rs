@@ -111,7 +111,8 @@ pub(super) async fn settle(
         }
         let new = Revision { seq: seq + 1, nonce: context.randomness.nonce() };
         let body = Document::new(new.clone(), manifest.clone()).encode()?;
-        if store.swap(&Key::Manifest, &expected, &new, body).await? == SwapAnswer::Stored {
+        let answer = store.swap(&Key::Manifest, &expected, &new, body).await?;
+        if matches!(answer, SwapAnswer::Stored { .. }) {
             if stored.is_some() {
                 report(&manifest, added.len());
             }

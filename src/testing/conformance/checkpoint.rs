@@ -19,6 +19,9 @@ pub struct Handles {
     pub second: Arc<dyn CheckpointStore>,
 }
 
+/// What [`swap`] says of success: it leaves the store's tag out.
+const STORED: SwapAnswer = SwapAnswer::Stored { tag: None };
+
 #[derive(Serialize, Deserialize)]
 struct Content {
     text: String,
@@ -62,7 +65,10 @@ async fn swap(
     new: &Revision,
     content: &str,
 ) -> SwapAnswer {
-    store.swap(key, expected, new, body(new, content)).await.unwrap()
+    match store.swap(key, expected, new, body(new, content)).await.unwrap() {
+        SwapAnswer::Stored { .. } => STORED,
+        conflict => conflict,
+    }
 }
 
 async fn expected_now(store: &Arc<dyn CheckpointStore>, key: &Key) -> (Expected, u64) {
@@ -87,7 +93,7 @@ async fn absent_until_the_first_swap(Handles { first, second }: Handles) {
     assert_eq!(answer, SwapAnswer::Conflict, "nothing is there that could be replaced");
     assert!(first.load(&record("a")).await.unwrap().is_none(), "a conflict creates nothing");
 
-    assert_eq!(swap(&first, &record("a"), &Expected::Absent, &one, "x").await, SwapAnswer::Stored);
+    assert_eq!(swap(&first, &record("a"), &Expected::Absent, &one, "x").await, STORED);
     for store in [&first, &second] {
         let found = store.load(&record("a")).await.unwrap().unwrap();
         assert_eq!(found.revision, one);
@@ -98,9 +104,9 @@ async fn absent_until_the_first_swap(Handles { first, second }: Handles) {
 async fn replaces_only_what_is_expected(Handles { first, second }: Handles) {
     let key = record("a");
     let (one, two, three) = (revision(1, "one"), revision(2, "two"), revision(3, "three"));
-    assert_eq!(swap(&first, &key, &Expected::Absent, &one, "1").await, SwapAnswer::Stored);
+    assert_eq!(swap(&first, &key, &Expected::Absent, &one, "1").await, STORED);
     let (expected, _) = expected_now(&second, &key).await;
-    assert_eq!(swap(&second, &key, &expected, &two, "2").await, SwapAnswer::Stored);
+    assert_eq!(swap(&second, &key, &expected, &two, "2").await, STORED);
     // The first handle still believes in its own write.
     assert_eq!(swap(&first, &key, &write(&one), &three, "3").await, SwapAnswer::Conflict);
     assert_eq!(swap(&first, &key, &Expected::Absent, &three, "3").await, SwapAnswer::Conflict);
@@ -110,7 +116,7 @@ async fn replaces_only_what_is_expected(Handles { first, second }: Handles) {
 async fn a_conflict_changes_nothing(Handles { first, .. }: Handles) {
     let key = record("a");
     let (one, two) = (revision(1, "one"), revision(2, "two"));
-    assert_eq!(swap(&first, &key, &Expected::Absent, &one, "1").await, SwapAnswer::Stored);
+    assert_eq!(swap(&first, &key, &Expected::Absent, &one, "1").await, STORED);
     for wrong in [revision(1, "other"), revision(2, "one"), revision(0, "one")] {
         let answer = swap(&first, &key, &write(&wrong), &two, "2").await;
         assert_eq!(answer, SwapAnswer::Conflict, "number and nonce both count: {wrong:?}");
@@ -125,7 +131,7 @@ async fn keys_are_apart(Handles { first, .. }: Handles) {
     for (number, key) in keys.iter().enumerate() {
         let new = revision(1, &format!("nonce {number}"));
         let answer = swap(&first, key, &Expected::Absent, &new, &number.to_string()).await;
-        assert_eq!(answer, SwapAnswer::Stored, "{key}");
+        assert_eq!(answer, STORED, "{key}");
     }
     for (number, key) in keys.iter().enumerate() {
         assert_eq!(text(&first.load(key).await.unwrap().unwrap(), key), number.to_string());
@@ -166,7 +172,7 @@ async fn odd_names_are_apart_and_listed(Handles { first, second }: Handles) {
     ];
     for name in names {
         let answer = swap(&first, &record(name), &Expected::Absent, &revision(1, name), name).await;
-        assert_eq!(answer, SwapAnswer::Stored, "{name:?}");
+        assert_eq!(answer, STORED, "{name:?}");
     }
     for name in names {
         let found = second.load(&record(name)).await.unwrap();
@@ -192,7 +198,7 @@ async fn of_two_racing_writers_one_wins(Handles { first, second }: Handles) {
                 // Lets the other writer in between the load and the swap.
                 tokio::task::yield_now().await;
                 match swap(&store, &key, &expected, &new, who).await {
-                    SwapAnswer::Stored => won.push(new.seq),
+                    SwapAnswer::Stored { .. } => won.push(new.seq),
                     SwapAnswer::Conflict => {
                         let found = store.load(&key).await.unwrap();
                         assert!(found.is_some(), "a document vanished");
@@ -224,8 +230,8 @@ async fn both_creators_cannot_win(Handles { first, second }: Handles) {
             swap(&second, &key, &Expected::Absent, &right, "right"),
         );
         let winner = match (one, other) {
-            (SwapAnswer::Stored, SwapAnswer::Conflict) => "left",
-            (SwapAnswer::Conflict, SwapAnswer::Stored) => "right",
+            (SwapAnswer::Stored { .. }, SwapAnswer::Conflict) => "left",
+            (SwapAnswer::Conflict, SwapAnswer::Stored { .. }) => "right",
             both => panic!("exactly one creates: {both:?}"),
         };
         assert_eq!(text(&first.load(&key).await.unwrap().unwrap(), &key), winner);

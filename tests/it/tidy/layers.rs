@@ -10,10 +10,12 @@ use super::{Finding, expect_none, files, parse};
 /// floor do not see each other, but for the seams.
 const FLOORS: [&[&str]; 9] = [
     &[
+        "aws",
         "clock",
         "compute",
         "disk",
         "error",
+        "location",
         "memory",
         "mutants",
         "randomness",

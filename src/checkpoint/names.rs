@@ -17,7 +17,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// `partition` with every byte but letters, digits and `-_.:@+,` percent-encoded, a leading dot
 /// too; the SHA-256 of it where that is longer than 200 bytes.
-pub(super) fn escape(partition: &str) -> String {
+pub(in crate::checkpoint) fn escape(partition: &str) -> String {
     let mut name = String::with_capacity(partition.len() + 16);
     for (index, byte) in partition.bytes().enumerate() {
         if is_plain(byte) && !(byte == b'.' && index == 0) {
@@ -38,12 +38,12 @@ pub(super) fn escape(partition: &str) -> String {
 }
 
 /// True where `name` says only what the partition's name hashes to.
-pub(super) fn is_hashed(name: &str) -> bool {
+pub(in crate::checkpoint) fn is_hashed(name: &str) -> bool {
     name.starts_with(HASHED)
 }
 
 /// The partition whose escaped name is `name`; `None` where there is none.
-pub(super) fn unescape(name: &str) -> Option<String> {
+pub(in crate::checkpoint) fn unescape(name: &str) -> Option<String> {
     if name == "%" {
         return Some(String::new());
     }

@@ -1,0 +1,27 @@
+//! How AWS is reached, for every component that does: its settings, its clients, and what its
+//! refusals mean.
+
+pub mod config;
+#[cfg(feature = "aws")]
+mod connection;
+#[cfg(feature = "aws")]
+mod failure;
+
+pub use self::config::{AwsConfig, RoleConfig};
+#[cfg(feature = "aws")]
+pub use self::connection::{Aws, http_client};
+#[cfg(feature = "aws")]
+pub use self::failure::{Call, Phase, code, is_absent, status};
+
+/// Without the feature `aws` there are no clients.
+#[cfg(not(feature = "aws"))]
+#[derive(Debug, Clone, Default)]
+pub struct Aws;
+
+#[cfg(not(feature = "aws"))]
+impl Aws {
+    /// Nothing can be reached.
+    pub fn new(_config: AwsConfig) -> Self {
+        Self
+    }
+}

@@ -1,0 +1,5 @@
+//! S3 and DynamoDB, as a real server of their APIs answers: moto.
+
+mod checkpoint;
+mod lake;
+mod place;
