@@ -20,6 +20,10 @@ use super::AwsConfig;
 /// How often a client sends a request before its caller learns of a failure. Waiting out an outage
 /// is the caller's part.
 const TRIES: u32 = 4;
+/// Pauses between tries double from here, each shortened at random.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// No pause between two tries is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A server that is not reached by then counts as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No single try takes longer: a part of 8 MiB at 270 KiB/s.
@@ -113,9 +117,13 @@ async fn find(config: &AwsConfig) -> SdkConfig {
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(TRY_TIMEOUT)
         .build();
+    let retries = RetryConfig::standard()
+        .with_max_attempts(TRIES)
+        .with_initial_backoff(FIRST_PAUSE)
+        .with_max_backoff(LONGEST_PAUSE);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http_client())
-        .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+        .retry_config(retries)
         .timeout_config(timeouts)
         // A second sum would add nothing to the signed one, and other servers do not know it.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "aws")]
 use super::environment;
 use super::load::Check;
 use super::pipeline::PipelineConfig;

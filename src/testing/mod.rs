@@ -1,6 +1,7 @@
 //! Doubles and conformance suites for tests and benches.
 
 pub mod conformance;
+pub mod fault_proxy;
 pub mod staging;
 
 use std::sync::Arc;

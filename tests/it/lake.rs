@@ -188,7 +188,7 @@ fn image(record: &Value) -> Option<&Value> {
 
 /// A Python with both readers. Without one a machine that tests for others fails; any other says
 /// that it did not look.
-fn python() -> Option<String> {
+pub(crate) fn python() -> Option<String> {
     #[allow(clippy::disallowed_methods)]
     let (named, in_ci) = (std::env::var("ACEQUIA_PYTHON").ok(), std::env::var_os("CI").is_some());
     let python = named.unwrap_or_else(|| "python3".to_owned());

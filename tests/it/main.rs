@@ -8,6 +8,7 @@
     clippy::type_complexity
 )]
 
+mod aimed;
 mod archive;
 #[cfg(feature = "aws")]
 mod aws;
@@ -22,6 +23,8 @@ mod kafka;
 mod lake;
 mod program;
 mod reference;
+#[cfg(all(feature = "aws", feature = "kafka"))]
+mod schedules;
 #[path = "../services/mod.rs"]
 mod services;
 mod services_harness;

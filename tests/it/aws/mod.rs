@@ -2,4 +2,4 @@
 
 mod checkpoint;
 mod lake;
-mod place;
+pub(crate) mod place;

@@ -15,13 +15,13 @@ use tokio::runtime::Runtime;
 use crate::services::moto::Moto;
 
 /// A name that no other test has.
-pub(super) fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}", GIVEN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Clients of a server at `endpoint`.
-pub(super) fn aws(endpoint: &str) -> Aws {
+pub(crate) fn aws(endpoint: &str) -> Aws {
     let credentials = Credentials::new("test", "test", None, None, "tests");
     let found = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -34,19 +34,19 @@ pub(super) fn aws(endpoint: &str) -> Aws {
 }
 
 /// What components of a test work with.
-pub(super) fn context(aws: &Aws) -> Context {
+pub(crate) fn context(aws: &Aws) -> Context {
     Context { aws: aws.clone(), ..acequia::testing::context(11) }
 }
 
 /// A bucket of a test's own.
-pub(super) struct Bucket {
-    pub(super) name: String,
-    pub(super) aws: Aws,
+pub(crate) struct Bucket {
+    pub(crate) name: String,
+    pub(crate) aws: Aws,
     runtime: Runtime,
 }
 
 impl Bucket {
-    pub(super) fn new(moto: &Moto, name: &str) -> Self {
+    pub(crate) fn new(moto: &Moto, name: &str) -> Self {
         let runtime = Runtime::new().unwrap();
         let bucket = Self { name: unique(name), aws: aws(&moto.endpoint()), runtime };
         bucket.wait(async {
@@ -55,16 +55,16 @@ impl Bucket {
         bucket
     }
 
-    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
-    pub(super) fn url(&self, prefix: &str) -> String {
+    pub(crate) fn url(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}", self.name)
     }
 
     /// Every object below `prefix`, by key.
-    pub(super) fn objects(&self, prefix: &str) -> BTreeMap<String, Bytes> {
+    pub(crate) fn objects(&self, prefix: &str) -> BTreeMap<String, Bytes> {
         self.wait(async {
             let client = self.aws.s3().await;
             let listed = client.list_objects_v2().bucket(&self.name).prefix(prefix);
@@ -83,7 +83,7 @@ impl Bucket {
     }
 
     /// The uploads that are not completed.
-    pub(super) fn uploads(&self) -> Vec<MultipartUpload> {
+    pub(crate) fn uploads(&self) -> Vec<MultipartUpload> {
         self.wait(async {
             let client = self.aws.s3().await;
             let listed = client.list_multipart_uploads().bucket(&self.name).send().await;
@@ -93,7 +93,7 @@ impl Bucket {
 }
 
 /// Make a table for checkpoints.
-pub(super) async fn make_table(aws: &Aws, name: &str) {
+pub(crate) async fn make_table(aws: &Aws, name: &str) {
     use aws_sdk_dynamodb::types::{
         AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     };

@@ -7,6 +7,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -15,13 +16,13 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A topic of a test's own.
-pub(super) struct Topic {
-    pub(super) bootstrap: String,
-    pub(super) name: String,
+pub(crate) struct Topic {
+    pub(crate) bootstrap: String,
+    pub(crate) name: String,
 }
 
 /// A name that no other test has.
-pub(super) fn unique(name: &str) -> String {
+pub(crate) fn unique(name: &str) -> String {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     format!("{name}-{}", GIVEN.fetch_add(1, Ordering::Relaxed))
 }
@@ -32,7 +33,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 impl Topic {
     /// Make a topic whose name begins with `name`.
-    pub(super) fn new(bootstrap: &str, name: &str, partitions: i32) -> Self {
+    pub(crate) fn new(bootstrap: &str, name: &str, partitions: i32) -> Self {
         let topic = Self { bootstrap: bootstrap.to_owned(), name: unique(name) };
         topic.make(partitions);
         topic
@@ -49,27 +50,27 @@ impl Topic {
     }
 
     /// Make it, once more if it was deleted.
-    pub(super) fn make(&self, partitions: i32) {
+    pub(crate) fn make(&self, partitions: i32) {
         let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
         let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|one| drop(one.unwrap()));
     }
 
-    pub(super) fn delete(&self) {
+    pub(crate) fn delete(&self) {
         let names = [self.name.as_str()];
         let gone = wait(self.admin().delete_topics(&names, &AdminOptions::new())).unwrap();
         gone.into_iter().for_each(|one| drop(one.unwrap()));
     }
 
     /// Let it have so many partitions.
-    pub(super) fn grow(&self, partitions: usize) {
+    pub(crate) fn grow(&self, partitions: usize) {
         let grown = [NewPartitions::new(&self.name, partitions)];
         let made = wait(self.admin().create_partitions(&grown, &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|one| drop(one.unwrap()));
     }
 
     /// Send messages, each with its partition, key and value; every one is acknowledged.
-    pub(super) fn send<'a>(
+    pub(crate) fn send<'a>(
         &self,
         messages: impl IntoIterator<Item = (i32, &'a str, Option<&'a str>)>,
     ) {
@@ -80,7 +81,7 @@ impl Topic {
     }
 
     /// Send messages in one transaction, and commit or abort it.
-    pub(super) fn send_in_transaction<'a>(
+    pub(crate) fn send_in_transaction<'a>(
         &self,
         messages: impl IntoIterator<Item = (i32, &'a str, Option<&'a str>)>,
         commit: bool,
@@ -98,14 +99,42 @@ impl Topic {
     }
 
     /// Remove every message below `offset` of one partition.
-    pub(super) fn delete_records(&self, partition: i32, offset: i64) {
+    pub(crate) fn delete_records(&self, partition: i32, offset: i64) {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.name, partition, Offset::Offset(offset)).unwrap();
         wait(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
     }
 
+    /// Every committed message, as (partition, offset, value), by a consumer of its own.
+    pub(crate) fn messages(&self, partitions: i32) -> Vec<(i32, i64, Option<String>)> {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", "reads-everything")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        for partition in 0..partitions {
+            list.add_partition_offset(&self.name, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&list).unwrap();
+        let (mut found, mut ended) = (Vec::new(), 0);
+        while ended < partitions {
+            match consumer.poll(TIMEOUT).expect("the broker answers") {
+                Ok(message) => {
+                    let value = message.payload().map(|value| String::from_utf8_lossy(value).into());
+                    found.push((message.partition(), message.offset(), value));
+                }
+                Err(KafkaError::PartitionEOF(_)) => ended += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        found
+    }
+
     /// What `group` has committed of one partition.
-    pub(super) fn committed(&self, group: &str, partition: i32) -> Option<i64> {
+    pub(crate) fn committed(&self, group: &str, partition: i32) -> Option<i64> {
         let consumer: BaseConsumer = self.client().set("group.id", group).create().unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.name, partition);

@@ -1,6 +1,6 @@
 //! Kafka topics on a real broker, read by the real program.
 
-mod broker;
+pub(crate) mod broker;
 mod group;
 mod reading;
 mod security;
@@ -19,7 +19,7 @@ fn pipeline(folder: &Folder, topic: &Topic, settings: &str, more: &str) {
 }
 
 /// The value of message `number`.
-fn value(number: usize) -> String {
+pub(crate) fn value(number: usize) -> String {
     format!(
         "{{\"user_id\":\"user-{number}\",\"timestamp\":\"2024-01-{:02}T10:30:00.000Z\",\
          \"session_id\":\"s\",\"message_id\":\"m{number}\",\"message_type\":\"text\",\

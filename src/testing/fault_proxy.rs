@@ -1,0 +1,242 @@
+//! A proxy between a client and an HTTP server that spoils a part of the exchanges, as networks and
+//! services do. Which ones, and how, follows from a seed and the order in which requests arrive.
+//!
+//! Each exchange has a connection of its own. A request is read whole before anything else happens,
+//! so that "applied" and "not applied" are certain.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+
+use crate::randomness::{Generator, Randomness as _};
+
+/// What happens to one exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It takes 20 to 300 ms longer.
+    Late,
+    /// The connection is reset before the server sees anything.
+    ResetBefore,
+    /// The server has done it; the connection is reset before the answer.
+    ResetAfter,
+    /// The server has done it; half of the answer arrives.
+    HalfAnswer,
+    /// The answer comes in drops.
+    Dribble,
+    /// 500, and nothing was done.
+    InternalError,
+    /// 503 SlowDown, and nothing was done.
+    SlowDown,
+    /// 500, although the server has done it.
+    ErrorAfter,
+    /// Nothing is answered for two seconds, and nothing was done.
+    BlackHole,
+    /// 200 with an error in the body, where an upload is completed; every other time it was done.
+    ErrorInside,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Late,
+    Fault::ResetBefore,
+    Fault::ResetAfter,
+    Fault::HalfAnswer,
+    Fault::Dribble,
+    Fault::InternalError,
+    Fault::SlowDown,
+    Fault::ErrorAfter,
+    Fault::BlackHole,
+];
+
+const BLACK_HOLE: Duration = Duration::from_secs(2);
+/// Longest head of a request.
+const HEAD_MAX_BYTES: usize = 64 << 10;
+
+struct State {
+    upstream: SocketAddr,
+    random: Generator,
+    /// Exchanges of a thousand that are spoiled.
+    per_mille: Mutex<u64>,
+    counts: Mutex<BTreeMap<Fault, u32>>,
+}
+
+/// The proxy; it ends when this is dropped.
+pub struct FaultProxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    runtime: Option<Runtime>,
+}
+
+impl FaultProxy {
+    /// A proxy on a free port of the loopback interface before `upstream`, which spoils `per_mille`
+    /// exchanges of a thousand.
+    pub fn start(upstream: SocketAddr, seed: u64, per_mille: u64) -> io::Result<Self> {
+        let runtime = Runtime::new()?;
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(State {
+            upstream,
+            random: Generator::seeded(seed),
+            per_mille: Mutex::new(per_mille),
+            counts: Mutex::default(),
+        });
+        let shared = state.clone();
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let state = shared.clone();
+                // A client that goes away is no failure of the proxy.
+                tokio::spawn(async move { exchange(client, &state).await });
+            }
+        });
+        Ok(Self { address, state, runtime: Some(runtime) })
+    }
+
+    /// The address that clients are told.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on spoil so many exchanges of a thousand; 0 heals everything.
+    pub fn spoil(&self, per_mille: u64) {
+        *self.state.per_mille.lock().unwrap_or_else(PoisonError::into_inner) = per_mille;
+    }
+
+    /// How often each fault came so far.
+    pub fn counts(&self) -> BTreeMap<Fault, u32> {
+        self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl State {
+    /// What happens to a request with this head, and a random number for the details.
+    fn draw(&self, head: &str) -> (Option<Fault>, u64) {
+        let (roll, detail) = (self.random.next_u64() % 1000, self.random.next_u64());
+        let per_mille = *self.per_mille.lock().unwrap_or_else(PoisonError::into_inner);
+        if roll >= per_mille {
+            return (None, detail);
+        }
+        let completes = head.starts_with("POST ") && head.contains("uploadId=");
+        let fault = match completes && detail % 3 == 0 {
+            true => Fault::ErrorInside,
+            false => {
+                let chosen = usize::try_from(detail % FAULTS.len() as u64).unwrap_or_default();
+                FAULTS.get(chosen).copied().unwrap_or(Fault::Late)
+            }
+        };
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(fault).or_default() += 1;
+        (Some(fault), detail >> 8)
+    }
+}
+
+async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
+    let Some((head, body)) = read_request(&mut client).await? else { return Ok(()) };
+    let (fault, detail) = state.draw(&head);
+    let error = |status: &str, code: &str| {
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message></Error>");
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    match fault {
+        None => client.write_all(&forward(state, &head, &body).await?).await?,
+        Some(Fault::Late) => {
+            tokio::time::sleep(Duration::from_millis(20 + detail % 280)).await;
+            client.write_all(&forward(state, &head, &body).await?).await?;
+        }
+        Some(Fault::ResetBefore) => client.set_zero_linger()?,
+        Some(Fault::ResetAfter) => {
+            forward(state, &head, &body).await?;
+            client.set_zero_linger()?;
+        }
+        Some(Fault::HalfAnswer) => {
+            let answer = forward(state, &head, &body).await?;
+            client.write_all(answer.get(..answer.len() / 2).unwrap_or_default()).await?;
+        }
+        Some(Fault::Dribble) => {
+            for drop in forward(state, &head, &body).await?.chunks(200) {
+                client.write_all(drop).await?;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        Some(Fault::InternalError) => {
+            client.write_all(&error("500 Internal Server Error", "InternalError")).await?;
+        }
+        Some(Fault::SlowDown) => {
+            client.write_all(&error("503 Slow Down", "SlowDown")).await?;
+        }
+        Some(Fault::ErrorAfter) => {
+            forward(state, &head, &body).await?;
+            client.write_all(&error("500 Internal Server Error", "InternalError")).await?;
+        }
+        Some(Fault::BlackHole) => tokio::time::sleep(BLACK_HOLE).await,
+        Some(Fault::ErrorInside) => {
+            if detail % 2 == 0 {
+                forward(state, &head, &body).await?;
+            }
+            client.write_all(&error("200 OK", "InternalError")).await?;
+        }
+    }
+    client.shutdown().await
+}
+
+/// The head, without what concerns the connection, and the body; `None` where the client only
+/// looked in.
+async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if client.read_buf(&mut bytes).await? == 0 || bytes.len() > HEAD_MAX_BYTES {
+            return Ok(None);
+        }
+    };
+    let mut body = bytes.split_off(end + 4);
+    let (mut head, mut length) = (String::new(), 0);
+    for line in String::from_utf8_lossy(&bytes).lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':').unwrap_or((line, ""));
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap_or_default(),
+            "connection" => continue,
+            "expect" => {
+                client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+                continue;
+            }
+            _ => {}
+        }
+        head.push_str(line);
+        head.push_str("\r\n");
+    }
+    while body.len() < length {
+        if client.read_buf(&mut body).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some((head, body)))
+}
+
+/// The server's whole answer.
+async fn forward(state: &State, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    let mut server = TcpStream::connect(state.upstream).await?;
+    server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await?;
+    server.write_all(body).await?;
+    let mut answer = Vec::new();
+    server.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
