@@ -1,6 +1,7 @@
 //! The command line. One file per verb, each a thin call into the library; [`Terminal`] is how
 //! they speak.
 
+mod checkpoint;
 mod completions;
 mod dead_letters;
 mod figures;
@@ -70,6 +71,7 @@ enum Verb {
     Preview(preview::Options),
     Query(query::Options),
     DeadLetters(dead_letters::Options),
+    Checkpoint(checkpoint::Options),
     Schema(schema::Options),
     Sample(sample::Options),
     Completions(completions::Options),
@@ -99,6 +101,7 @@ pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
         Verb::Preview(options) => preview::execute(&options, terminal),
         Verb::Query(options) => query::execute(&options, terminal),
         Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
+        Verb::Checkpoint(options) => checkpoint::execute(&options, terminal),
         Verb::Schema(options) => schema::execute(&options, terminal),
         Verb::Sample(options) => sample::execute(&options, terminal),
         Verb::Completions(options) => completions::execute(&options, terminal),

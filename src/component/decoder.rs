@@ -20,6 +20,17 @@ pub enum Versioning {
     Ordinal,
 }
 
+impl Versioning {
+    /// The same, with `more` added to every position's version.
+    #[must_use]
+    pub fn raised_by(self, more: i64) -> Self {
+        match self {
+            Self::Position { base } => Self::Position { base: base.saturating_add(more) },
+            Self::Ordinal => Self::Ordinal,
+        }
+    }
+}
+
 /// What the lane stamps on the events of one batch.
 #[derive(Debug, Clone)]
 pub struct Stamp {

@@ -41,6 +41,18 @@ pub struct Record {
     pub gaps: Vec<Gap>,
     /// The partition was read to its end.
     pub closed: bool,
+    /// Added to the version of every event: raised by an operator's decision where positions alone
+    /// no longer order the events of a key.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub version_base: i64,
+    /// `_partition` of events, where the stream was made anew and its positions began again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde wants it")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 impl Record {

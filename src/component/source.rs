@@ -94,6 +94,17 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// A partition as the source has it now, for an operator.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// The partition, as a run would be told of it.
+    pub start: PartitionStart,
+    /// The oldest position that can still be read.
+    pub low: Position,
+    /// The position behind the newest record.
+    pub high: Position,
+}
+
 /// How far a source that ends has been read, by this run and those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {

@@ -7,6 +7,7 @@
 
 pub mod barrier;
 pub mod build;
+pub mod checkpoints;
 pub mod examples;
 pub mod lane;
 pub mod preview;

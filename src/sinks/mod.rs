@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +95,27 @@ fn staging_at(
             )))
         }
     }
+}
+
+/// The stores of staged files of a pipeline's sinks and dead letters, by the name that records give
+/// them: for an operator, who works on files without writing rows.
+pub fn stagings(
+    sinks: &IndexMap<String, SinkConfig>,
+    letters: &dead_letters::DeadLettersConfig,
+    pipeline: &str,
+    context: &Context,
+) -> Result<Vec<(String, Arc<dyn Staging>)>> {
+    let mut all = Vec::new();
+    for (name, sink) in sinks {
+        let Some(table) = &sink.parquet else { continue };
+        let location = Location::parse(&table.url)?;
+        let staging = staging_at(location, table.s3.as_ref(), parquet::read_nonce, context)?;
+        all.push((name.clone(), staging));
+    }
+    let location = dead_letters::place_of(&letters.url, pipeline)?;
+    let staging = staging_at(location, letters.s3.as_ref(), letter::read_nonce, context)?;
+    all.push((dead_letters::SINK_NAME.to_owned(), staging));
+    Ok(all)
 }
 
 /// Build the sink that `config` names; its paths are absolute by now.

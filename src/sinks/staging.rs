@@ -144,6 +144,12 @@ pub trait Staging: Send + Sync {
 
     /// Every upload under the root that is not visible.
     async fn list(&self) -> Result<Vec<StagedUpload>>;
+
+    /// The names of all visible files under the root, in any order.
+    async fn visible(&self) -> Result<Vec<String>>;
+
+    /// Remove the visible file under the final name of `file`, whoever wrote it: see [`retract`].
+    async fn remove(&self, file: &StagedFile) -> Result<()>;
 }
 
 /// The record's entry for a finished upload.
@@ -246,6 +252,45 @@ fn difference(file: &StagedFile, found: &Visible) -> Option<String> {
         )),
         None => Some("a foreign file without a nonce stands under its name".to_owned()),
     }
+}
+
+/// What became of a file that a record names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// It is visible.
+    Visible,
+    /// Its upload waits to be completed.
+    Staged,
+    /// It is gone, or another stands in its place: why.
+    Lost(String),
+}
+
+/// Look for a file that a record names, and change nothing.
+pub async fn look(staging: &dyn Staging, file: &StagedFile) -> Result<Found> {
+    if let Some(found) = staging.head(file).await? {
+        return Ok(difference(file, &found).map_or(Found::Visible, Found::Lost));
+    }
+    if staging.upload_exists(file).await? {
+        return Ok(Found::Staged);
+    }
+    match staging.head(file).await? {
+        Some(found) => Ok(difference(file, &found).map_or(Found::Visible, Found::Lost)),
+        None => Ok(Found::Lost("it is neither visible nor staged".to_owned())),
+    }
+}
+
+/// Take back the files of an epoch that is to be read again, visible ones too. Nobody may complete
+/// them any more: their uploads go first, and the record that names them has a new holder.
+pub async fn retract(staging: &dyn Staging, files: &[StagedFile]) -> Result<()> {
+    discard(staging, files).await?;
+    for file in files {
+        if let Some(found) = staging.head(file).await?
+            && found.nonce.as_ref() == Some(&file.nonce)
+        {
+            staging.remove(file).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Remove staged files. The caller answers for the token rule: no record names them, and none can

@@ -176,6 +176,8 @@ fn record(partition: &str, token: u64, files: Vec<StagedFile>) -> Record {
         pending,
         gaps: Vec::new(),
         closed: false,
+        version_base: 0,
+        label: None,
     }
 }
 

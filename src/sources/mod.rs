@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::Format;
+use crate::component::source::Surveyed;
 use crate::component::{CheckpointStore, Context, Source};
 use crate::error::Result;
 use crate::event::Operation;
@@ -76,6 +77,28 @@ impl SourceConfig {
             #[cfg(feature = "kafka")]
             Self::Kafka(_) => true,
         }
+    }
+}
+
+/// Every partition that the source has now, without reading or taking part in a group. An archive
+/// has none to tell: its files are in its manifest, and never change.
+pub async fn survey(config: &SourceConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
+    match config {
+        SourceConfig::Archive(_) => {
+            let _ = store;
+            Ok(Vec::new())
+        }
+        #[cfg(feature = "kafka")]
+        SourceConfig::Kafka(kafka) => kafka::survey(kafka, store).await,
+    }
+}
+
+/// What is added to the versions of a partition that begins a new life.
+pub fn version_step(config: &SourceConfig) -> i64 {
+    match config {
+        SourceConfig::Archive(_) => 0,
+        #[cfg(feature = "kafka")]
+        SourceConfig::Kafka(_) => kafka::INCARNATION,
     }
 }
 

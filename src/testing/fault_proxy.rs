@@ -146,7 +146,9 @@ async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
     let Some((head, body)) = read_request(&mut client).await? else { return Ok(()) };
     let (fault, detail) = state.draw(&head);
     let error = |status: &str, code: &str| {
-        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message></Error>");
+        let body = format!(
+            "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>injected</Message></Error>"
+        );
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
             body.len()

@@ -258,6 +258,15 @@ impl Staging for MemoryStaging {
         self.faults.point("abort:after").await
     }
 
+    async fn visible(&self) -> Result<Vec<String>> {
+        Ok(self.files().visible.keys().cloned().collect())
+    }
+
+    async fn remove(&self, file: &StagedFile) -> Result<()> {
+        self.files().visible.remove(&file.key);
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<StagedUpload>> {
         self.faults.point("list:before").await?;
         let found = self

@@ -82,6 +82,8 @@ impl Archive {
             pending: None,
             gaps: Vec::new(),
             closed,
+            version_base: 0,
+            label: None,
         };
         let new = Revision { seq: 1, nonce: "nonce".into() };
         let body = Document::new(new.clone(), record).encode().unwrap();

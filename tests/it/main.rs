@@ -12,6 +12,7 @@ mod aimed;
 mod archive;
 #[cfg(feature = "aws")]
 mod aws;
+mod checkpoints;
 mod cli;
 mod config_errors;
 mod decode;

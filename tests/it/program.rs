@@ -234,7 +234,6 @@ impl Ended {
     }
 
     /// The same, which printed `text`.
-    #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only tests of AWS ask"))]
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {
         assert!(self.stdout.contains(text), "it did not print {text:?}:\n{}", self.stdout);
@@ -276,7 +275,6 @@ pub(crate) fn rows(folder: &Path) -> Vec<RecordBatch> {
 }
 
 /// The rows of one Parquet file, given whole.
-#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only tests of AWS ask"))]
 pub(crate) fn rows_of(file: bytes::Bytes) -> Vec<RecordBatch> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
     reader.map(Result::unwrap).collect()

@@ -233,7 +233,7 @@ pub(in crate::runtime) async fn publish(
             until_done(&parts.documents.context, "publishing", || sink.publish(&files)).await?;
         if let Published::Lost { key, reason } = published {
             return Err(Error::halted(format!(
-                "file {key} of epoch {} of {partition} (positions {} to {}) is lost: {reason}",
+                "file {key} of epoch {} of {partition} (positions {} to {}) is lost: {reason}; see `acequia checkpoint accept lost-file --help`",
                 pending.epoch, pending.from, pending.to
             )));
         }

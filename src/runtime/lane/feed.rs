@@ -49,8 +49,8 @@ impl Feed {
         .await?;
         let stamp = Stamp {
             stream: start.stream.clone(),
-            partition: start.label.clone(),
-            versioning: start.versioning,
+            partition: record.label.as_deref().map_or_else(|| start.label.clone(), Into::into),
+            versioning: start.versioning.raised_by(record.version_base),
             first_ordinal: record.ordinal_next,
         };
         let (sender, batches) = mpsc::channel(1);

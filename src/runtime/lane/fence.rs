@@ -108,6 +108,8 @@ fn first_record(parts: &LaneParts, start: &PartitionStart, ordinal: i64) -> Reco
         pending: None,
         gaps: Vec::new(),
         closed: false,
+        version_base: 0,
+        label: None,
     }
 }
 
@@ -131,7 +133,7 @@ fn check(parts: &LaneParts, start: &PartitionStart, record: &Record) -> Result<(
     }
     if record.source != start.identity {
         return Err(Error::halted(format!(
-            "the source of {} is not the one that its checkpoint record was made for: record says {}, source says {}",
+            "the source of {} is not the one that its checkpoint record was made for: record says {}, source says {}; `acequia checkpoint accept --help` shows the ways on",
             start.partition, record.source, start.identity
         )));
     }

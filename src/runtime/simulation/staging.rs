@@ -105,6 +105,14 @@ impl Staging for LinkedStaging {
         self.faulty.abort(upload).await
     }
 
+    async fn visible(&self) -> Result<Vec<String>> {
+        self.faulty.visible().await
+    }
+
+    async fn remove(&self, file: &StagedFile) -> Result<()> {
+        self.faulty.remove(file).await
+    }
+
     async fn list(&self) -> Result<Vec<StagedUpload>> {
         self.faulty.list().await
     }

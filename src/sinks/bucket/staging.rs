@@ -261,6 +261,30 @@ impl Staging for BucketStaging {
         self.store_of(&upload.root)?.abort(&upload.key, &upload.upload).await
     }
 
+    async fn visible(&self) -> Result<Vec<String>> {
+        let (store, mut names) = (&self.store, Vec::new());
+        let listed = store.aws.s3().await.list_objects_v2().bucket(&store.place.bucket);
+        let mut pages = listed.prefix(store.place.beginning()).into_paginator().send();
+        let what = format!("list {}", self.root);
+        while let Some(page) = pages.next().await {
+            let page =
+                page.map_err(|error| Call { what: &what, needs: "s3:ListBucket" }.failed(error))?;
+            let keys = page.contents().iter().filter_map(|object| object.key());
+            names.extend(keys.filter_map(|key| store.place.below(key)).map(str::to_owned));
+        }
+        Ok(names)
+    }
+
+    async fn remove(&self, file: &StagedFile) -> Result<()> {
+        let store = self.store_of(&file.root)?;
+        let (bucket, key) = (&store.place.bucket, store.place.key(&file.key));
+        let removed = store.aws.s3().await.delete_object().bucket(bucket).key(key).send().await;
+        let what = format!("remove {}", store.url(&file.key));
+        removed
+            .map(drop)
+            .map_err(|error| Call { what: &what, needs: "s3:DeleteObject" }.failed(error))
+    }
+
     async fn list(&self) -> Result<Vec<StagedUpload>> {
         let (store, mut found) = (&self.store, Vec::new());
         let (mut after_key, mut after_id) = (None, None);

@@ -22,7 +22,7 @@ pub use self::config::{
     GroupProtocol, KafkaConfig, MessageOperation, SaslConfig, SaslMechanism, StartAt, TlsConfig,
     Topics,
 };
-pub use self::source::KafkaSource;
+pub use self::source::{INCARNATION, KafkaSource, survey};
 
 use std::fmt;
 

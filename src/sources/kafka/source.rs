@@ -15,16 +15,17 @@ use super::member::Member;
 use super::native::{self, Described};
 use super::reader::KafkaReader;
 use super::topics::{self, blocking};
+use crate::component::checkpoint::{Document, Key};
+use crate::component::source::Surveyed;
 use crate::component::{
-    CheckpointStore, PartitionReader, PartitionStart, Source, SourceEvent, Versioning,
+    CheckpointStore, PartitionReader, PartitionStart, Record, Source, SourceEvent, Versioning,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{PartitionId, Position};
 
-/// Bits of a version that are the offset's; those above are the incarnation's.
-const OFFSET_BITS: u32 = 48;
-/// The first incarnation of a partition: versions begin at 1.
-const FIRST_INCARNATION: i64 = 1;
+/// What each incarnation of a partition adds to the versions of its messages: the 48 bits below are
+/// the offset's. The first incarnation is number 1.
+pub const INCARNATION: i64 = 1 << 48;
 
 /// Topics of one cluster that are being read.
 pub struct KafkaSource {
@@ -44,12 +45,28 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Join the group and look at the topics of `config`. `pipeline` names the group where `config`
+    /// Look at the topics of `config` and join the group. `pipeline` names the group where `config`
     /// does not.
     ///
     /// # Errors
     /// `Config` where no broker answers, a topic is missing, or may not be read.
     pub async fn open(
+        config: &KafkaConfig,
+        pipeline: &str,
+        store: &dyn CheckpointStore,
+    ) -> Result<Self> {
+        let source = Self::look(config, pipeline, store).await?;
+        source.compare(store).await?;
+        let names: Vec<&str> = source.topics.keys().map(String::as_str).collect();
+        source
+            .consumer()
+            .subscribe(&names)
+            .or_error(ErrorKind::Config, || "cannot subscribe to the topics".to_owned())?;
+        Ok(source)
+    }
+
+    /// Look at the topics, and join nothing.
+    async fn look(
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
@@ -69,10 +86,6 @@ impl KafkaSource {
         }
         let known = store.partitions().await?;
         let known = known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
-        let names: Vec<&str> = topics.keys().map(String::as_str).collect();
-        consumer
-            .subscribe(&names)
-            .or_error(ErrorKind::Config, || "cannot subscribe to the topics".to_owned())?;
         Ok(Self {
             events: tokio::sync::Mutex::new(events),
             member,
@@ -83,6 +96,29 @@ impl KafkaSource {
             start: config.start,
             max_record_size: config.max_record_size.bytes(),
         })
+    }
+
+    /// The records speak of these topics: looked at before the group is joined, since a partition
+    /// without a record knows nothing of what happened to its topic.
+    async fn compare(&self, store: &dyn CheckpointStore) -> Result<()> {
+        for id in store.partitions().await? {
+            let Some(name) = TopicPartition::parse(&id).map(|one| one.topic) else { continue };
+            let Some(topic) = self.topics.get(&name) else { continue };
+            let key = Key::Record(id);
+            let Some(stored) = store.load(&key).await? else { continue };
+            let record = Document::<Record>::decode(&key, &stored.body)?.content;
+            let source = &record.source["kafka"];
+            if source["topic_id"].as_str().is_some_and(|known| known != topic.id) {
+                return Err(made_anew(&name, "while nobody read it"));
+            }
+            let before = source["partitions"].as_i64().and_then(|count| i32::try_from(count).ok());
+            if let Some(before) = before.filter(|before| *before != topic.partitions)
+                && self.operation == MessageOperation::Upsert
+            {
+                return Err(grown(&name, before, topic.partitions));
+            }
+        }
+        Ok(())
     }
 
     fn consumer(&self) -> &Arc<Consumer> {
@@ -133,7 +169,7 @@ impl KafkaSource {
             stream: one.topic.as_str().into(),
             label: one.partition.to_string().into(),
             start: Position::Offset(start),
-            versioning: Versioning::Position { base: FIRST_INCARNATION << OFFSET_BITS },
+            versioning: Versioning::Position { base: INCARNATION },
             identity: json!({ "kafka": identity }),
             parents: Vec::new(),
             size: None,
@@ -157,10 +193,37 @@ impl KafkaSource {
     }
 }
 
+/// Every partition of the topics of `config`, as the brokers have it now.
+///
+/// # Errors
+/// See [`KafkaSource::open`].
+pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
+    let source = KafkaSource::look(config, "acequia", store).await?;
+    let mut all = Vec::new();
+    for (topic, described) in &source.topics {
+        for partition in 0..described.partitions {
+            let one = TopicPartition { topic: topic.clone(), partition };
+            let start = source.describe(&one).await?;
+            let asked = move |consumer: &Consumer| topics::watermarks(consumer, &one);
+            let (low, high) = blocking(source.consumer(), asked).await?;
+            let (low, high) = (Position::Offset(low), Position::Offset(high));
+            all.push(Surveyed { start, low, high });
+        }
+    }
+    Ok(all)
+}
+
 /// Keys move between partitions when a topic grows, and versions compare inside one partition only.
 fn grown(topic: &str, before: i32, now: i32) -> Error {
     Error::halted(format!(
-        "topic {topic} has {now} partitions and had {before}: keys have moved between them, and nothing says any more which change of a key is the newer one; nothing of this epoch was committed"
+        "topic {topic} has {now} partitions and had {before}: keys have moved between them, and nothing says any more which change of a key is the newer one; nothing more was committed, see `acequia checkpoint accept growth --help`"
+    ))
+}
+
+/// Its offsets have begun again.
+fn made_anew(topic: &str, when: &str) -> Error {
+    Error::halted(format!(
+        "topic {topic} was deleted and made anew {when}: nothing more was committed, see `acequia checkpoint accept recreation --help`"
     ))
 }
 
@@ -220,10 +283,7 @@ impl Source for KafkaSource {
             blocking(self.consumer(), move |consumer| topics::describe(consumer, &topic)).await?;
         let topic = self.topic(&one)?;
         if topic.id != now.id {
-            return Err(Error::halted(format!(
-                "topic {} was deleted and made anew while it was being read: nothing of this epoch was committed",
-                one.topic
-            )));
+            return Err(made_anew(&one.topic, "while it was being read"));
         }
         if self.operation == MessageOperation::Upsert && topic.partitions != now.partitions {
             return Err(grown(&one.topic, topic.partitions, now.partitions));

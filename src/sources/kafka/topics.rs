@@ -80,13 +80,13 @@ pub(super) fn check_position(one: &TopicPartition, from: u64, marks: (u64, u64))
     let (low, high) = marks;
     if from < low {
         return Err(Error::halted(format!(
-            "messages {from} to {} of {one} are gone, and were never read: the topic's retention has passed them, or they were deleted; the topic now begins at {low}",
+            "messages {from} to {} of {one} are gone, and were never read: the topic's retention has passed them, or they were deleted; the topic now begins at {low}; see `acequia checkpoint accept gap --help`",
             low - 1
         )));
     }
     if from > high {
         return Err(Error::halted(format!(
-            "{one} ends at {high}, its checkpoint record stands at {from}: the topic was truncated or made anew, or the checkpoint store belongs to another cluster"
+            "{one} ends at {high}, its checkpoint record stands at {from}: the topic was truncated or made anew, or the checkpoint store belongs to another cluster; see `acequia checkpoint accept gap --help`"
         )));
     }
     Ok(())

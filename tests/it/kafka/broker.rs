@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::Message as _;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::Message as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -123,7 +123,8 @@ impl Topic {
         while ended < partitions {
             match consumer.poll(TIMEOUT).expect("the broker answers") {
                 Ok(message) => {
-                    let value = message.payload().map(|value| String::from_utf8_lossy(value).into());
+                    let value =
+                        message.payload().map(|value| String::from_utf8_lossy(value).into());
                     found.push((message.partition(), message.offset(), value));
                 }
                 Err(KafkaError::PartitionEOF(_)) => ended += 1,

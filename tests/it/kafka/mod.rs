@@ -1,5 +1,6 @@
 //! Kafka topics on a real broker, read by the real program.
 
+mod accept;
 pub(crate) mod broker;
 mod group;
 mod reading;

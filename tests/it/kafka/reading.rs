@@ -128,7 +128,7 @@ fn data_that_is_gone_and_a_topic_made_anew_stop_the_run() {
     folder
         .run(&["run", "pipeline.yaml", "--until-end"])
         .exits(3)
-        .says("is not the one that its checkpoint record was made for");
+        .says("was deleted and made anew while nobody read it");
     lake_holds(&folder, users(0..4));
 }
 

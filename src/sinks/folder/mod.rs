@@ -6,18 +6,21 @@
 //! one instead. A staged file carries its identity inside and in its name, so nothing beside it can
 //! be lost.
 
-use std::collections::{BTreeSet, HashMap};
+mod syncs;
+
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::{CWD, RenameFlags, renameat_with, syncfs};
 
+use self::syncs::Syncs;
 use super::marker::{self, MARKER, Ownership};
 use super::staging::{Completion, FileIdentity, StagedUpload, Staging, Upload, Uploaded, Visible};
 use crate::component::StagedFile;
@@ -41,37 +44,6 @@ pub struct FolderStaging {
     read_nonce: NonceReader,
     randomness: Arc<dyn Randomness>,
     syncs: Arc<Syncs>,
-}
-
-/// Failed syncs of the file system under one root.
-///
-/// The kernel reports a write that it could not do to whoever syncs next, once. Where one lane is
-/// told, the lost pages may be another's: every upload that was open at that time is given up.
-#[derive(Debug, Default)]
-struct Syncs {
-    failed: AtomicU64,
-    /// How many had failed when each upload began.
-    began: Mutex<HashMap<String, u64>>,
-}
-
-impl Syncs {
-    fn began(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, upload: &str) {
-        self.began().insert(upload.to_owned(), self.failed.load(Ordering::Acquire));
-    }
-
-    fn forget(&self, upload: &str) {
-        self.began().remove(upload);
-    }
-
-    /// True where no sync has failed since any of `files` began.
-    fn none_failed_since(&self, files: &[StagedFile]) -> bool {
-        let (began, failed) = (self.began(), self.failed.load(Ordering::Acquire));
-        files.iter().all(|file| began.get(&file.upload).is_none_or(|began| *began == failed))
-    }
 }
 
 impl FolderStaging {
@@ -332,39 +304,32 @@ impl FolderStaging {
         let found = std::fs::read(&path).map_err(refused(root))?;
         marker::check(&path.display().to_string(), &found, ownership)
     }
+}
 
-    fn list_blocking(root: &Path) -> Result<Vec<StagedUpload>> {
-        let mut found = Vec::new();
-        let mut folders = vec![PathBuf::new()];
-        while let Some(folder) = folders.pop() {
-            let path = root.join(&folder);
-            let entries = match std::fs::read_dir(&path) {
-                Ok(entries) => entries,
-                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
-                Err(cause) => return Err(failed("list", &path)(cause)),
-            };
-            for entry in entries {
-                let entry = entry.map_err(failed("list", &path))?;
-                let kind = entry.file_type().map_err(failed("look at", &entry.path()))?;
-                let name = entry.file_name();
-                let below = folder.join(&name);
-                if kind.is_dir() {
-                    folders.push(below);
-                } else if let Some(upload) = below.to_str()
-                    && kind.is_file()
-                    && let Some(key) = key_of(upload)
-                {
-                    found.push(StagedUpload {
-                        root: root.display().to_string(),
-                        key,
-                        upload: upload.to_owned(),
-                    });
-                }
+/// Every file below `root`, by its path there.
+fn walk(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let path = root.join(&folder);
+        let entries = match std::fs::read_dir(&path) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+            Err(cause) => return Err(failed("list", &path)(cause)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed("list", &path))?;
+            let kind = entry.file_type().map_err(failed("look at", &entry.path()))?;
+            let below = folder.join(entry.file_name());
+            if kind.is_dir() {
+                folders.push(below);
+            } else if kind.is_file() {
+                found.extend(below.to_str().map(str::to_owned));
             }
         }
-        found.sort_by(|left, right| left.key.cmp(&right.key));
-        Ok(found)
     }
+    found.sort();
+    Ok(found)
 }
 
 #[async_trait]
@@ -469,10 +434,32 @@ impl Staging for FolderStaging {
 
     async fn list(&self) -> Result<Vec<StagedUpload>> {
         let root = self.root.clone();
-        blocking(move || Self::list_blocking(Path::new(root.as_ref()))).await
+        let files = blocking(move || walk(Path::new(root.as_ref()))).await?;
+        let staged = |upload: String| {
+            let (root, key) = (self.root.to_string(), key_of(&upload)?);
+            Some(StagedUpload { root, key, upload })
+        };
+        Ok(files.into_iter().filter_map(staged).collect())
+    }
+
+    async fn visible(&self) -> Result<Vec<String>> {
+        let root = self.root.clone();
+        let mut files = blocking(move || walk(Path::new(root.as_ref()))).await?;
+        files.retain(|name| key_of(name).is_none());
+        Ok(files)
+    }
+
+    async fn remove(&self, file: &StagedFile) -> Result<()> {
+        let path = Path::new(&file.root).join(&file.key);
+        blocking(move || match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &path)(cause))
+            }
+            _ => path.parent().map_or(Ok(()), sync),
+        })
+        .await
     }
 }
 
 #[cfg(test)]
-#[path = "folder_tests.rs"]
 mod tests;
