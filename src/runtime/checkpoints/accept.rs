@@ -333,13 +333,13 @@ fn moved(partition: &PartitionId) -> Error {
 }
 
 fn topic(source: &Value) -> Option<&str> {
-    source["kafka"]["topic"].as_str()
+    source.get("kafka")?.get("topic")?.as_str()
 }
 
 fn count(source: &Value) -> Option<i64> {
-    source["kafka"]["partitions"].as_i64()
+    source.get("kafka")?.get("partitions")?.as_i64()
 }
 
 fn topic_id(source: &Value) -> Option<&str> {
-    source["kafka"]["topic_id"].as_str()
+    source.get("kafka")?.get("topic_id")?.as_str()
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::TopicPartition;
@@ -107,11 +107,13 @@ impl KafkaSource {
             let key = Key::Record(id);
             let Some(stored) = store.load(&key).await? else { continue };
             let record = Document::<Record>::decode(&key, &stored.body)?.content;
-            let source = &record.source["kafka"];
-            if source["topic_id"].as_str().is_some_and(|known| known != topic.id) {
+            let known = |name| record.source.get("kafka")?.get(name);
+            let id = known("topic_id").and_then(Value::as_str);
+            if id.is_some_and(|id| id != topic.id) {
                 return Err(made_anew(&name, "while nobody read it"));
             }
-            let before = source["partitions"].as_i64().and_then(|count| i32::try_from(count).ok());
+            let before = known("partitions").and_then(Value::as_i64);
+            let before = before.and_then(|count| i32::try_from(count).ok());
             if let Some(before) = before.filter(|before| *before != topic.partitions)
                 && self.operation == MessageOperation::Upsert
             {
