@@ -58,6 +58,8 @@ pub(crate) fn jobs(choice: Choice, rows: u64) -> Vec<Job> {
         Choice::Memory => Vec::new(),
         #[cfg(feature = "kafka")]
         Choice::Topic => Vec::new(),
+        #[cfg(all(feature = "aws", feature = "kafka"))]
+        Choice::Tasks => Vec::new(),
     }
 }
 

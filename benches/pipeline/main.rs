@@ -21,6 +21,8 @@ mod report;
 #[cfg(feature = "kafka")]
 #[path = "../../tests/services/mod.rs"]
 mod services;
+#[cfg(all(feature = "aws", feature = "kafka"))]
+mod tasks;
 #[cfg(feature = "kafka")]
 mod topic;
 mod watch;
@@ -80,6 +82,9 @@ enum Choice {
     /// A Kafka topic, beside a client that discards it and beside the archive
     #[cfg(feature = "kafka")]
     Topic,
+    /// Tasks that share a topic: one that is killed, all replaced one by one, an idle one's latency
+    #[cfg(all(feature = "aws", feature = "kafka"))]
+    Tasks,
     /// The three comparisons with DuckDB
     All,
 }
@@ -136,6 +141,8 @@ fn measure(options: &Options, setup: &Setup) -> Result<()> {
         Choice::Memory => return memory::run(options.rows.unwrap_or(MEMORY_ROWS), setup),
         #[cfg(feature = "kafka")]
         Choice::Topic => return topic::run(options.rows.unwrap_or(TOPIC_ROWS), setup),
+        #[cfg(all(feature = "aws", feature = "kafka"))]
+        Choice::Tasks => return tasks::run(setup),
         _ => {}
     }
     let jobs = comparison::jobs(options.job, options.rows.unwrap_or(ROWS));

@@ -42,25 +42,41 @@ pub(crate) enum From<'a> {
     Topic { bootstrap: &'a str, topic: &'a str },
 }
 
+/// Where the rows of a run go.
+#[derive(Clone, Copy)]
+pub(crate) enum Into<'a> {
+    /// The run's folder.
+    Folder,
+    /// A prefix of a bucket that nothing lies below.
+    #[cfg(all(feature = "aws", feature = "kafka"))]
+    Bucket { endpoint: &'a str, prefix: &'a str },
+    #[cfg(not(all(feature = "aws", feature = "kafka")))]
+    #[allow(dead_code, reason = "holds the lifetime")]
+    Nowhere(&'a ()),
+}
+
 /// Take `input` through a pipeline whose table, checkpoint and dead letters lie in `folder`, which
 /// is emptied before. Fails where a row is missing or refused.
 pub(crate) fn run(folder: &Path, input: &Input, spread: Option<&Spread>) -> Result<Measurement> {
-    run_from(folder, From::Archive(input), input.sample.rows, spread)
+    run_from(folder, From::Archive(input), Into::Folder, input.sample.rows, spread)
 }
 
 /// [`run`] for `rows` rows from anywhere.
 pub(crate) fn run_from(
     folder: &Path,
     from: From<'_>,
+    into: Into<'_>,
     rows: u64,
     spread: Option<&Spread>,
 ) -> Result<Measurement> {
     folders::empty(folder)?;
     let file = folder.join("pipeline.yaml");
-    fs::write(&file, pipeline(from, spread))
+    fs::write(&file, pipeline(from, into, spread))
         .or_error(ErrorKind::Fatal, || format!("cannot write {}", file.display()))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
     command.arg("run").arg(&file).args(["--until-end", "--json", "--log", "error"]);
+    #[cfg(feature = "kafka")]
+    command.envs(crate::services::moto::ENVIRONMENT);
     let finished = watch::run(&mut command, "acequia")?;
     let figures: Figures = serde_json::from_slice(&finished.stdout)
         .or_error(ErrorKind::Fatal, || "cannot read what acequia printed".to_owned())?;
@@ -72,7 +88,11 @@ pub(crate) fn run_from(
             grouped(rows)
         )));
     }
-    let (files, file_bytes) = folders::parquet_files(&lake(folder))?;
+    let (files, file_bytes) = match into {
+        Into::Folder => folders::parquet_files(&lake(folder))?,
+        // What a server of a test holds is of no interest.
+        _ => (0, 0),
+    };
     Ok(Measurement {
         process_seconds: finished.seconds,
         own_seconds: figures.seconds,
@@ -109,7 +129,7 @@ fn archive(input: &Input, spread: Option<&Spread>) -> String {
     format!("archive: {{ path: {path:?}, format: {format}{lanes} }}")
 }
 
-fn pipeline(from: From<'_>, spread: Option<&Spread>) -> String {
+fn pipeline(from: From<'_>, into: Into<'_>, spread: Option<&Spread>) -> String {
     let source = match from {
         From::Archive(input) => archive(input, spread),
         #[cfg(feature = "kafka")]
@@ -122,13 +142,24 @@ fn pipeline(from: From<'_>, spread: Option<&Spread>) -> String {
         Some(_) => "commit: { size: 4GiB, every: 1h, max_age: 1h }\n",
     };
     let contract = contract();
+    let (lake, letters, aws) = match into {
+        Into::Folder => (LAKE.to_owned(), "dead-letters".to_owned(), String::new()),
+        #[cfg(all(feature = "aws", feature = "kafka"))]
+        Into::Bucket { endpoint, prefix } => (
+            format!("\"{prefix}/{LAKE}\""),
+            format!("\"{prefix}/dead-letters\""),
+            format!("aws: {{ endpoint: \"{endpoint}\", path_style: true }}\n"),
+        ),
+        #[cfg(not(all(feature = "aws", feature = "kafka")))]
+        Into::Nowhere(()) => Default::default(),
+    };
     format!(
         "name: bench\n\
          contract: {contract:?}\n\
          source: {{ {source} }}\n\
-         sinks: {{ lake: {{ parquet: {{ url: {LAKE}, partition: {{ by: day, time: timestamp }} }} }} }}\n\
-         dead_letters: {{ url: dead-letters }}\n\
+         sinks: {{ lake: {{ parquet: {{ url: {lake}, partition: {{ by: day, time: timestamp }} }} }} }}\n\
+         dead_letters: {{ url: {letters} }}\n\
          checkpoint: {{ file: {{ path: checkpoint }} }}\n\
-         {commit}"
+         {commit}{aws}"
     )
 }

@@ -18,7 +18,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use crate::Setup;
 use crate::inputs::Input;
 use crate::measurement::{Measurement, median};
-use crate::program::{self, From};
+use crate::program::{self, From, Into};
 use crate::report::{Column, FIGURES, figures, grouped, header, line};
 use crate::services::{self, Service as _};
 
@@ -45,13 +45,13 @@ pub(crate) fn run(rows: u64, setup: &Setup) -> Result<()> {
     println!("{} rows, {:.0} MB", grouped(rows), input.bytes as f64 / 1e6);
     let columns: Vec<&Column> = [&ROUND, &WHAT].into_iter().chain(&FIGURES).collect();
     println!("\n{}", header(&columns));
-    let mut ratios = Vec::new();
+    #[cfg(feature = "aws")]
+    let bucket = Bucket::new()?;
+    let mut ratios = [Vec::new(), Vec::new()];
     for round in 1..=setup.rounds {
         let ours = setup.folder.join("acequia");
         let consumed = consume(&kafka.bootstrap(), rows)?;
         let topic = From::Topic { bootstrap: &kafka.bootstrap(), topic: TOPIC };
-        let from_topic = program::run_from(&ours, topic, rows, None)?;
-        let from_archive = program::run(&ours, &input, None)?;
         println!(
             "{round:<6}  consume, discard    {consumed:>9.2}  {:>29}/s",
             grouped((rows as f64 / consumed) as u64)
@@ -61,18 +61,60 @@ pub(crate) fn run(rows: u64, setup: &Setup) -> Result<()> {
             cells.extend(figures(run, rows, input.bytes));
             println!("{}", line(&columns, &cells));
         };
-        print("topic -> lake", &from_topic);
-        print("archive -> lake", &from_archive);
         // The time of the one after the other is the sum of both: 1 / (1/c + 1/a).
-        let after_each_other = consumed + from_archive.counted_seconds;
-        ratios.push(after_each_other / from_topic.counted_seconds);
+        let ratio = |from_topic: &Measurement, from_archive: &Measurement| {
+            (consumed + from_archive.counted_seconds) / from_topic.counted_seconds
+        };
+        let from_topic = program::run_from(&ours, topic, Into::Folder, rows, None)?;
+        print("topic -> lake", &from_topic);
+        let from_archive = program::run(&ours, &input, None)?;
+        print("archive -> lake", &from_archive);
+        ratios[0].push(ratio(&from_topic, &from_archive));
+        #[cfg(feature = "aws")]
+        {
+            let run = |from, name: &str| {
+                let prefix = bucket.prefix(&format!("{name}-{round}"));
+                let into = Into::Bucket { endpoint: &bucket.endpoint, prefix: &prefix };
+                program::run_from(&ours, from, into, rows, None)
+            };
+            let from_topic = run(topic, "topic")?;
+            print("topic -> S3", &from_topic);
+            let from_archive = run(From::Archive(&input), "archive")?;
+            print("archive -> S3", &from_archive);
+            ratios[1].push(ratio(&from_topic, &from_archive));
+        }
     }
-    let middle = median(&ratios);
-    let verdict = if middle >= BAR { "reached" } else { "MISSED" };
-    println!(
-        "ratio to 1 / (1/c + 1/a) {middle:.2}, the median of {ratios:.2?}; bar {BAR}: {verdict}"
-    );
+    for (place, ratios) in ["lake", "S3"].iter().zip(&ratios).filter(|(_, all)| !all.is_empty()) {
+        let middle = median(ratios);
+        let verdict = if middle >= BAR { "reached" } else { "MISSED" };
+        println!(
+            "topic -> {place}: ratio to 1 / (1/c + 1/a) {middle:.2}, the median of {ratios:.2?}; bar \
+             {BAR}: {verdict}"
+        );
+    }
     Ok(())
+}
+
+/// A bucket on a server that answers on this machine, beside the program.
+#[cfg(feature = "aws")]
+struct Bucket {
+    endpoint: String,
+    _moto: services::moto::Moto,
+}
+
+#[cfg(feature = "aws")]
+impl Bucket {
+    fn new() -> Result<Self> {
+        let missing = |missing: services::Missing| Error::config(missing.to_string());
+        let moto = services::moto::Moto::start().map_err(missing)?;
+        services::http::put(moto.port(), "/bench")
+            .or_error(ErrorKind::Fatal, failed("make a bucket"))?;
+        Ok(Self { endpoint: moto.endpoint(), _moto: moto })
+    }
+
+    fn prefix(&self, name: &str) -> String {
+        format!("s3://bench/{name}")
+    }
 }
 
 fn client(bootstrap: &str) -> ClientConfig {
