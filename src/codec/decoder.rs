@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::Rows;
 use super::shape::Shapes;
-use super::{Format, dynamodb, plain, table, tombstone};
+use super::{Format, debezium, dynamodb, plain, table, tombstone};
 use crate::component::decoder::{Decoder, Stamp};
 use crate::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
 use crate::contract::Contract;
@@ -29,7 +29,9 @@ pub(super) struct ContractDecoder {
 impl ContractDecoder {
     pub(super) fn new(contract: &Contract, format: Format, unmarked: Operation) -> Self {
         let plan = Arc::new(Plan::new(contract));
-        Self { plan, format, unmarked, shapes: Some(Shapes::default()) }
+        // Events of Debezium are read slowly: their shapes are not learned yet.
+        let shapes = (format != Format::Debezium).then(Shapes::default);
+        Self { plan, format, unmarked, shapes }
     }
 
     /// A decoder without its fast path: what the fast path is measured against.
@@ -73,7 +75,7 @@ impl ContractDecoder {
             return Err(Error::fatal("a chunk of records is larger than 4 GiB"));
         }
         let plan = self.plan.clone();
-        let with_before = self.format == Format::Dynamodb;
+        let with_before = self.format != Format::Plain;
         let mut rows = Rows::new(&plan, stamp, &records.data, records.spans.len(), with_before);
         rows.unmarked = self.unmarked;
         let text = simdutf8::basic::from_utf8(&records.data).ok();
@@ -181,6 +183,7 @@ impl ContractDecoder {
         let read = match self.format {
             Format::Plain => plain::read(rows, text, raw.base(text)),
             Format::Dynamodb => dynamodb::read(rows, text, raw.base(text)),
+            Format::Debezium => debezium::read(rows, text, raw.base(text)),
         };
         match read {
             Ok(true) => {

@@ -4,6 +4,7 @@
 //! the table's time-to-live carries a `userIdentity` of type `Service` and principal
 //! `dynamodb.amazonaws.com`; GetRecords and Lambda spell its members differently.
 
+use super::before;
 use super::instant::{parse_epoch, parse_text};
 use super::json::{Cursor, Str, Token};
 use super::plain::shown;
@@ -97,7 +98,7 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
         rows.read_image(&mut cursor, Form::Typed, base, false)
             .map_err(|refusal| refusal.inside("Keys").inside("dynamodb"))?;
     }
-    read_before(rows, record, base, parts.old_image, &key)?;
+    before::read(rows, record, base, Form::Typed, parts.old_image, &key)?;
     rows.finish_row(record, op, parts.created, key).map_err(|refusal| {
         if image.is_none() && !op.removes() {
             Refusal::new(format!("{refusal} (the record has no NewImage: the stream's view type must be NEW_IMAGE or NEW_AND_OLD_IMAGES)"))
@@ -267,55 +268,5 @@ fn read_row_image(
     let mut cursor = Cursor::new(record, image);
     cursor.token()?;
     let places = rows.read_image(&mut cursor, Form::Typed, base, false)?;
-    same_key(rows, record, &places, key)
-}
-
-fn same_key(
-    rows: &mut Rows<'_>,
-    record: &str,
-    places: &KeyPlaces,
-    key: &std::ops::Range<usize>,
-) -> Read<()> {
-    let own = rows.write_key(record, Form::Typed, places)?;
-    let same = rows.keys.get(own.clone()) == rows.keys.get(key.clone());
-    rows.keys.truncate(own.start);
-    if same { Ok(()) } else { Err(Refusal::new("its key is not that of Keys")) }
-}
-
-/// Read the image before the change. One that does not fit the contract is left out: its event was
-/// refused when it came, so that nothing was ever written for it.
-fn read_before(
-    rows: &mut Rows<'_>,
-    record: &str,
-    base: usize,
-    image: Option<usize>,
-    key: &std::ops::Range<usize>,
-) -> Read<()> {
-    let row = rows.len();
-    let known = rows.unknown.len();
-    let strict = rows.plan.strict;
-    let mut present = false;
-    if let Some(image) = image {
-        let mut cursor = Cursor::new(record, image);
-        cursor.token()?;
-        let read = rows
-            .read_image(&mut cursor, Form::Typed, base, true)
-            .and_then(|places| same_key(rows, record, &places, key));
-        present = match read {
-            Err(refusal) if refusal.is_syntax() => return Err(refusal),
-            Err(_) => false,
-            Ok(()) => !(strict && rows.unknown.len() > known),
-        };
-        // The image's unknown attributes are in `_extra` of the event that wrote them.
-        rows.unknown.truncate(known);
-        rows.keys.truncate(key.end);
-    }
-    if let Some(before) = &mut rows.before {
-        if !present {
-            before.truncate(row);
-            before.columns.iter_mut().for_each(super::columns::Column::push_null);
-        }
-        before.present.append(present);
-    }
-    Ok(())
+    before::same_key(rows, record, Form::Typed, &places, key)
 }

@@ -1,10 +1,10 @@
-//! Bytes to rows: plain JSON and DynamoDB JSON, directed by the contract.
+//! Bytes to rows: plain JSON, DynamoDB JSON and Debezium events, directed by the contract.
 //!
 //! ```text
 //! json       a pull reader of JSON text: places, not values
 //! number, instant, value    what a scalar means, in both forms
 //! columns    builders that can forget their last row
-//! plain, dynamodb           the two forms of a record
+//! plain, dynamodb, debezium the forms of a record; `before`: the image before a change
 //! tombstone  a message without a value
 //! rows       a batch while it is built: columns, system columns, rejects
 //! check      the contract's quality rules
@@ -15,8 +15,12 @@
 //! A record that does not decode, or does not fit the contract, becomes a dead letter whose reason
 //! names the field, what was expected and what was found; the rest of its batch goes on.
 
+mod before;
 mod check;
 mod columns;
+mod debezium;
+#[cfg(test)]
+mod debezium_tests;
 mod decoder;
 mod dynamodb;
 mod fast;
@@ -57,6 +61,8 @@ pub enum Format {
     Plain,
     /// DynamoDB Streams records, one a line, or Lambda envelopes with `Records`.
     Dynamodb,
+    /// Change events of Debezium as JSON, with their schema beside them or without.
+    Debezium,
 }
 
 /// A decoder of records in `format` into the columns of `contract`, for one lane.

@@ -181,6 +181,7 @@ impl Shape {
         let op = match format {
             Format::Plain => scratch.op.unwrap_or(rows.unmarked),
             Format::Dynamodb => scratch.op?,
+            Format::Debezium => return None,
         };
         rows.finish_row(record, op, scratch.time, key).ok()
     }

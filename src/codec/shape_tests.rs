@@ -172,7 +172,7 @@ proptest! {
         for format in [Format::Plain, Format::Dynamodb] {
             let text = records.iter().map(|(plain, typed)| match format {
                 Format::Plain => plain.as_str(),
-                Format::Dynamodb => typed.as_str(),
+                Format::Dynamodb | Format::Debezium => typed.as_str(),
             });
             let mut bytes = text.collect::<Vec<_>>().join("\n").into_bytes();
             compare(&contract, format, &bytes);

@@ -8,25 +8,30 @@ use super::plan::{Kind, Plan};
 use super::refusal::{Read, Refusal, quoted};
 use super::rows::{ImageReader, Rows};
 use super::value::{Form, ValueReader};
+use super::{before, debezium};
 use crate::event::Operation;
 
 /// Read the key of a message, which stands at `base` of the chunk, into a delete of the item that it
 /// names: a JSON object of the key columns, or the bare value where there is one key column. Its
 /// time is the message's: that of the item is not when it went.
 pub(super) fn read(rows: &mut Rows<'_>, key: &str, base: usize) -> Read<()> {
-    let begins_object = matches!(Cursor::new(key, 0).token(), Ok(Token::Object));
-    let written = match begins_object {
-        true => read_object(rows, key, base)?,
-        false => read_value(rows, key, base)?,
+    // Debezium may write the schema of a key beside it.
+    let begins = debezium::payload(key).unwrap_or_default();
+    let begins_object = matches!(Cursor::new(key, begins).token(), Ok(Token::Object));
+    let written = match (begins_object, begins) {
+        (true, _) => read_object(rows, key, base, begins)?,
+        (false, 0) => read_value(rows, key, base)?,
+        (false, _) => return Err(Refusal::new(expected(rows.plan)).inside("payload")),
     };
+    before::end(rows, false);
     let time = rows.message_time;
     rows.finish_row(key, Operation::Delete, time, written)
 }
 
-fn read_object(rows: &mut Rows<'_>, key: &str, base: usize) -> Read<Range<usize>> {
+fn read_object(rows: &mut Rows<'_>, key: &str, base: usize, begins: usize) -> Read<Range<usize>> {
     let row = rows.len();
     let plan = rows.plan;
-    let mut cursor = Cursor::new(key, 0);
+    let mut cursor = Cursor::new(key, begins);
     cursor.token()?;
     let mut reader = ValueReader { base, side: &mut rows.side, unknown: &mut rows.unknown };
     let mut members = ImageReader::new(plan, row);
@@ -39,7 +44,9 @@ fn read_object(rows: &mut Rows<'_>, key: &str, base: usize) -> Read<Range<usize>
         }
         members.member(&mut cursor, Form::Plain, &name, &mut reader, &mut rows.image)?;
     }
-    cursor.end()?;
+    if begins == 0 {
+        cursor.end()?;
+    }
     rows.image.fill(row);
     rows.write_key(key, Form::Plain, &members.keys)
 }

@@ -28,7 +28,7 @@ pub(super) fn inputs(check: &mut Check<'_>, contract: &Contract) {
             if !given_by(&check.pipeline.source, operation) {
                 let what = format!("the source never gives `{operation}`");
                 let finding = check.document.finding_at_key(&steps, what);
-                findings.push(finding.allowed("insert, update, delete or expire"));
+                findings.push(finding.allowed(given(&check.pipeline.source)));
             }
             for column in contract.primary_key.iter().filter(|key| !item.contains_key(*key)) {
                 let what = format!("the key attribute `{column}` is missing");
@@ -57,7 +57,14 @@ fn given_by(source: &SourceConfig, operation: Operation) -> bool {
         Format::Plain => true,
         // A table knows whether an item was there before.
         Format::Dynamodb => !matches!(operation, Operation::Upsert | Operation::Snapshot),
+        Format::Debezium => !matches!(operation, Operation::Upsert | Operation::Expire),
     }
+}
+
+/// The operations that records of the source can stand for.
+fn given(source: &SourceConfig) -> String {
+    let given = Operation::ALL.into_iter().filter(|operation| given_by(source, *operation));
+    given.map(Operation::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with an attribute of an item, and whether it is more than odd.

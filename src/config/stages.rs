@@ -18,7 +18,7 @@ use crate::transforms::sql::{self, SqlConfig, SqlError};
 pub(super) fn system_schema(source: &SourceConfig, contract: &Contract) -> SystemSchema {
     let before = match source.format() {
         Format::Plain => None,
-        Format::Dynamodb => Some(Fields::clone(contract.schema().fields())),
+        Format::Dynamodb | Format::Debezium => Some(Fields::clone(contract.schema().fields())),
     };
     SystemSchema {
         position: DataType::Int64,

@@ -124,7 +124,7 @@ fn six_mistakes_come_out_in_one_go() {
       1 | name: Conversations
         |       ^^^^^^^^^^^^^
 
-    pipeline.yaml:4:51: source.archive.format: unknown word `dynamo`; allowed: plain, dynamodb; did you mean "dynamodb"
+    pipeline.yaml:4:51: source.archive.format: unknown word `dynamo`; allowed: plain, dynamodb, debezium; did you mean "dynamodb"
       4 |   archive: { path: "events/*.ndjson.zst", format: dynamo }
         |                                                   ^^^^^^
 
@@ -256,9 +256,9 @@ fn unknown_words() {
       15 |       partition: { by: daily, time: timestamp }
          |                        ^^^^^
     "#);
-    assert_snapshot!(broken(&[("format: dynamodb", "format: debezium")]), @r#"
-    pipeline.yaml:4:51: source.archive.format: unknown word `debezium`; allowed: plain, dynamodb
-      4 |   archive: { path: "events/*.ndjson.zst", format: debezium }
+    assert_snapshot!(broken(&[("format: dynamodb", "format: protobuf")]), @r#"
+    pipeline.yaml:4:51: source.archive.format: unknown word `protobuf`; allowed: plain, dynamodb, debezium
+      4 |   archive: { path: "events/*.ndjson.zst", format: protobuf }
         |                                                   ^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("format: dynamodb", "format: dynamodb, order: Name")]), @r#"
@@ -698,7 +698,7 @@ fn examples() {
          |                ^^^
     "#);
     assert_snapshot!(broken(&[("- insert: { user_id", "- snapshot: { user_id")]), @r#"
-    pipeline.yaml:22:9: tests[0].input[0].snapshot: the source never gives `snapshot`; insert, update, delete or expire
+    pipeline.yaml:22:9: tests[0].input[0].snapshot: the source never gives `snapshot`; insert, update, delete, expire
       22 |       - snapshot: { user_id: ana, timestamp: "2024-01-15T10:30:00Z", role: user }
          |         ^^^^^^^^
     "#);

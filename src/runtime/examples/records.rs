@@ -26,6 +26,7 @@ pub(super) fn of(test: &TestConfig, loaded: &Loaded) -> RawBatch {
         match format {
             Format::Plain => plain(operation, item),
             Format::Dynamodb => table.change(operation, item),
+            Format::Debezium => debezium(operation, item),
         }
     });
     let (mut data, mut spans) = (Vec::new(), Vec::new());
@@ -54,6 +55,25 @@ fn plain(operation: Operation, item: &Item) -> Value {
     let mut record = item.clone();
     record.insert(system::OP.to_owned(), operation.as_str().into());
     Value::Object(record)
+}
+
+/// An event of Debezium without its schema, of a table that shows no image before an update.
+fn debezium(operation: Operation, item: &Item) -> Value {
+    let mut item = item.clone();
+    let time = item.remove(system::EVENT_TIME).and_then(|time| time.as_str().map(str::to_owned));
+    let time = chrono::DateTime::parse_from_rfc3339(time.as_deref().unwrap_or(CREATED));
+    let op = match operation {
+        Operation::Insert => "c",
+        Operation::Update | Operation::Upsert => "u",
+        Operation::Delete | Operation::Expire => "d",
+        Operation::Snapshot => "r",
+    };
+    let (before, after) = match operation.removes() {
+        true => (Value::Object(item), Value::Null),
+        false => (Value::Null, Value::Object(item)),
+    };
+    let time = time.map_or(0, |time| time.timestamp_millis());
+    json!({ "op": op, "before": before, "after": after, "source": { "ts_ms": time } })
 }
 
 /// A DynamoDB table as a test fills it: it remembers each item, since a stream record of a change

@@ -229,3 +229,41 @@ fn a_topic_that_has_grown_stops_the_run_unless_nothing_in_it_changes() {
         lake_holds(&folder, users(0..if code == 0 { 8 } else { 4 }));
     }
 }
+
+#[test]
+fn events_of_debezium_and_their_tombstones() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "debezium", 1);
+    let item = value(1);
+    let event = |op: &str, before: &str, after: &str| {
+        format!(
+            "{{\"schema\":{{}},\"payload\":{{\"op\":\"{op}\",\"before\":{before},\"after\":{after},\
+             \"source\":{{\"ts_ms\":1705314600000}}}}}}"
+        )
+    };
+    let key = r#"{"user_id":"user-1","timestamp":"2024-01-02T10:30:00.000Z"}"#;
+    let wrapped = format!("{{\"schema\":{{}},\"payload\":{key}}}");
+    let (created, updated) = (event("c", "null", &item), event("u", &item, &item));
+    let (deleted, truncated) = (event("d", key, "null"), event("t", "null", "null"));
+    topic.send([
+        (0, wrapped.as_str(), Some(created.as_str())),
+        (0, wrapped.as_str(), Some(updated.as_str())),
+        (0, wrapped.as_str(), Some(deleted.as_str())),
+        (0, wrapped.as_str(), None),
+        (0, "", Some(truncated.as_str())),
+    ]);
+    let folder = Folder::new();
+    folder.pipeline(&format!(
+        "name: debezium\nsource: {{ kafka: {{ bootstrap: \"{}\", topics: {}, format: debezium }} }}\n",
+        topic.bootstrap, topic.name
+    ));
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    let rows = rows(&folder.path("lake"));
+    let mut changes: Vec<_> =
+        column(&rows, "_position").into_iter().zip(column(&rows, "_op")).collect();
+    changes.sort();
+    let ops: Vec<&str> = changes.iter().map(|(_, op)| op.as_str()).collect();
+    assert_eq!(ops, ["insert", "update", "delete", "delete"]);
+    assert!(column(&rows, "_key").iter().all(|found| found == key));
+    assert_eq!(letters(&folder.path("dead-letters")).len(), 1, "the truncate");
+}
