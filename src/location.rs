@@ -58,6 +58,15 @@ impl Location {
     }
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(out),
+            Self::Bucket(place) => place.fmt(out),
+        }
+    }
+}
+
 impl BucketPrefix {
     /// Read `s3://BUCKET/PREFIX`; a slash at the end is passed over.
     pub fn parse(url: &str) -> Result<Self> {

@@ -20,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{identity, names};
-use crate::aws::{self, Call};
+use crate::aws::{self, Call, Phase};
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, Stored, SwapAnswer};
 use crate::error::{Error, Result};
 use crate::event::PartitionId;
@@ -87,7 +87,7 @@ impl DynamodbStore {
         }
         let control = self.get(&name_of(&Key::Control)).await;
         if control.map_err(|error| self.refused(error))?.is_some()
-            || !self.query(RECORD).await?.is_empty()
+            || !self.query(RECORD, Phase::Start).await?.is_empty()
         {
             return Err(identity::lost(&place));
         }
@@ -160,7 +160,7 @@ impl DynamodbStore {
     }
 
     /// Keys, and names of partitions, of the items whose document begins so.
-    async fn query(&self, beginning: &str) -> Result<Vec<Item>> {
+    async fn query(&self, beginning: &str, phase: Phase) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut after = None;
         loop {
@@ -178,8 +178,8 @@ impl DynamodbStore {
                 .send()
                 .await;
             let what = format!("list the records in {}", self.place());
-            let page =
-                page.map_err(|error| Call { what: &what, needs: "dynamodb:Query" }.failed(error))?;
+            let call = Call { what: &what, needs: "dynamodb:Query" };
+            let page = page.map_err(|error| call.fail(phase, error))?;
             items.extend(page.items.unwrap_or_default());
             after = page.last_evaluated_key;
             if after.is_none() {
@@ -243,7 +243,7 @@ impl DynamodbStore {
     /// Remove the chunks of older writes, which nothing can name once `new` stands. What stays is
     /// removed by a later write.
     async fn remove_chunks_before(&self, document: &str, new: &Revision) {
-        let Ok(found) = self.query(&format!("chunk/{document}/")).await else { return };
+        let Ok(found) = self.query(&format!("chunk/{document}/"), Phase::Run).await else { return };
         let own = chunk_beginning(document, new);
         for item in found {
             let Some(name) = text(&item, DOCUMENT) else { continue };
@@ -366,7 +366,7 @@ impl CheckpointStore for DynamodbStore {
 
     async fn partitions(&self) -> Result<Vec<PartitionId>> {
         let mut partitions = Vec::new();
-        for item in self.query(RECORD).await? {
+        for item in self.query(RECORD, Phase::Run).await? {
             let partition = text(&item, PARTITION).ok_or_else(|| {
                 Error::halted(format!("{} holds a record without a partition", self.place()))
             })?;

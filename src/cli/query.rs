@@ -1,7 +1,5 @@
 //! `acequia query`: SQL over what a pipeline wrote.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::figures::{Align, table};
@@ -9,9 +7,11 @@ use super::pipeline_file::PipelineFile;
 use super::rows::{self, RowForm};
 use super::terminal::Style;
 use super::{Outcome, Terminal, block_on};
+use crate::aws::Aws;
 use crate::config::Loaded;
 use crate::error::{Error, Result};
 use crate::lake::{Answer, LakeQuery, QueryLimits, QueryTable, table_name};
+use crate::location::Location;
 
 /// A table on a terminal has at most this many rows.
 const TABLE_ROWS: usize = 1_000;
@@ -52,7 +52,8 @@ pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome>
         _ => RowForm::Table,
     };
     block_on(async {
-        let lake = LakeQuery::open(&tables, QueryLimits::default()).await?;
+        let aws = Aws::new(loaded.pipeline.aws.clone().unwrap_or_default());
+        let lake = LakeQuery::open(&tables, QueryLimits::default(), &aws).await?;
         let answer = lake.query(sql).await?;
         match form {
             RowForm::Table => show_table(answer, terminal).await,
@@ -74,7 +75,7 @@ fn tables(loaded: &Loaded) -> Result<Vec<QueryTable>> {
         };
         tables.push(QueryTable {
             name,
-            root: PathBuf::from(&parquet.url),
+            root: Location::parse(&parquet.url)?,
             granularity: parquet.partition.by,
             schema: loaded.schema.clone(),
             system: loaded.system.clone(),

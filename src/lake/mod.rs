@@ -1,5 +1,7 @@
 //! What reads or rewrites the lake.
 
+#[cfg(feature = "aws")]
+mod bucket;
 pub mod print;
 pub mod query;
 mod table;

@@ -6,7 +6,6 @@
 //! delete: the store's own time-to-live does not take a fact back.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,14 +14,18 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::memory_pool::FairSpillPool;
+#[cfg(feature = "aws")]
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
 use super::table;
+use crate::aws::Aws;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{Operation, SystemSchema, system};
+use crate::location::Location;
 use crate::sinks::parquet::Granularity;
 
 /// A lake to ask.
@@ -30,8 +33,8 @@ use crate::sinks::parquet::Granularity;
 pub struct QueryTable {
     /// Name of the table: see [`table_name`].
     pub name: String,
-    /// The table's root folder; it need not exist yet.
-    pub root: PathBuf,
+    /// The table's root; a folder need not exist yet.
+    pub root: Location,
     /// How its folders are laid out.
     pub granularity: Granularity,
     /// Schema of the pipeline's last stage.
@@ -108,7 +111,7 @@ impl Answer {
 
 impl LakeQuery {
     /// Register `tables` and their `_current` views.
-    pub async fn open(tables: &[QueryTable], limits: QueryLimits) -> Result<Self> {
+    pub async fn open(tables: &[QueryTable], limits: QueryLimits, aws: &Aws) -> Result<Self> {
         let defect = || "cannot set up the query engine".to_owned();
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(FairSpillPool::new(limits.memory)))
@@ -120,6 +123,7 @@ impl LakeQuery {
         config.options_mut().execution.time_zone = Some(system::UTC.to_string());
         let session = SessionContext::new_with_config_rt(config, runtime);
         for lake in tables {
+            read_from(&session, &lake.root, aws)?;
             let log = table::open(&lake.root, &log_schema(lake), hive_columns(lake.granularity))?;
             session
                 .register_table(lake.name.as_str(), log)
@@ -147,6 +151,19 @@ impl LakeQuery {
         let stream = frame.execute_stream().await.map_err(refuse)?;
         Ok(Answer { schema: stream.schema(), stream, memory: self.limits.memory })
     }
+}
+
+/// Let the session read where a table lies.
+fn read_from(session: &SessionContext, root: &Location, aws: &Aws) -> Result<()> {
+    #[cfg(feature = "aws")]
+    if let Location::Bucket(place) = root {
+        let url = ObjectStoreUrl::parse(&format!("s3://{}", place.bucket))
+            .or_error(ErrorKind::Config, || format!("{place} is no url"))?;
+        let files = super::bucket::BucketFiles::new(&place.bucket, aws);
+        session.register_object_store(url.as_ref(), Arc::new(files));
+    }
+    let _ = (session, root, aws);
+    Ok(())
 }
 
 /// The columns of the files: the last stage's, then the system columns. Any of them may be missing

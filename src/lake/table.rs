@@ -1,6 +1,5 @@
 //! The published Parquet files of a lake as one table.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -18,13 +17,14 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPu
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::location::Location;
 
 /// The table below `root` with the folder columns `hive` (whole numbers) behind those of `schema`.
 ///
 /// Only `*.parquet` inside Hive folders is read: staged files, the marker and anything in another
 /// folder are not. A root that does not exist is an empty table.
 pub(super) fn open(
-    root: &Path,
+    root: &Location,
     schema: &SchemaRef,
     hive: &[&str],
 ) -> Result<Arc<dyn TableProvider>> {
@@ -34,23 +34,19 @@ pub(super) fn open(
         .filter(|name| schema.field_with_name(name).is_err())
         .map(|name| ((*name).to_owned(), DataType::Int32))
         .collect();
-    let place = || format!("cannot read the lake {}", root.display());
-    if !root.try_exists().or_error(ErrorKind::Config, place)? {
+    let place = || format!("cannot read the lake {root}");
+    let Some(url) = url(root).map_err(|error| error.context(place()))? else {
         let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
         fields.extend(
             hive.into_iter()
                 .map(|(name, kind)| Arc::new(arrow::datatypes::Field::new(name, kind, true))),
         );
         return Ok(Arc::new(EmptyTable::new(Arc::new(arrow::datatypes::Schema::new(fields)))));
-    }
-    let folder = root.canonicalize().or_error(ErrorKind::Config, place)?;
-    let Some(folder) = folder.to_str() else {
-        return Err(Error::config(format!("{}: the folder's name is not UTF-8", root.display())));
     };
     let options = ListingOptions::new(Arc::new(ParquetFormat::default()))
         .with_file_extension(".parquet")
         .with_table_partition_cols(hive.clone());
-    let url = ListingTableUrl::parse(folder_url(folder)).or_error(ErrorKind::Config, place)?;
+    let url = ListingTableUrl::parse(url).or_error(ErrorKind::Config, place)?;
     let config =
         ListingTableConfig::new(url).with_listing_options(options).with_schema(schema.clone());
     let files = ListingTable::try_new(config).or_error(ErrorKind::Config, place)?;
@@ -58,9 +54,26 @@ pub(super) fn open(
     Ok(Arc::new(LakeTable { files, hive }))
 }
 
-/// The `file://` url of an absolute folder; odd letters are escaped, so that none is a pattern.
-fn folder_url(folder: &str) -> String {
-    let mut url = "file://".to_owned();
+/// The url of a root; none where a folder does not exist.
+fn url(root: &Location) -> Result<Option<String>> {
+    let folder = match root {
+        Location::Bucket(place) => {
+            return Ok(Some(escaped(&format!("s3://{}/", place.bucket), &place.prefix)));
+        }
+        Location::Folder(folder) => folder,
+    };
+    let unreadable = || "the folder cannot be looked at".to_owned();
+    if !folder.try_exists().or_error(ErrorKind::Config, unreadable)? {
+        return Ok(None);
+    }
+    let folder = folder.canonicalize().or_error(ErrorKind::Config, unreadable)?;
+    let text = folder.to_str().ok_or_else(|| Error::config("the folder's name is not UTF-8"))?;
+    Ok(Some(escaped("file://", text)))
+}
+
+/// A url of a folder; odd letters are escaped, so that none is a pattern.
+fn escaped(scheme: &str, folder: &str) -> String {
+    let mut url = scheme.to_owned();
     for byte in folder.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::lane::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLine};
 use super::process::{self, ProcessEnd, ensure_control, next_run};
+use super::retry::until_done;
 use super::swap::Documents;
 use super::sweep;
 use super::until_end::Ends;
@@ -136,7 +137,9 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
             "--take-over and --skip-damaged are for archives: this source is shared by the tasks of a group",
         ));
     }
-    let store = checkpoint::open(&loaded.checkpoint, &pipeline.name, &context).await?;
+    // A store that is busy or fails for a moment is waited for; what a person must mend is not.
+    let open = || checkpoint::open(&loaded.checkpoint, &pipeline.name, &context);
+    let store = until_done(&context, "opening the checkpoint store", open).await?;
     let lock = match &loaded.checkpoint {
         CheckpointConfig::File(folder) if !pipeline.source.is_assigned() => {
             Some(RunLock::acquire(folder.path.as_ref(), decisions.take_over)?)
@@ -160,7 +163,8 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
         )?),
     };
     outlets.prepare(&documents, &control.places).await?;
-    let source = sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context).await?;
+    let open = || sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context);
+    let source = until_done(&context, "opening the source", open).await?;
     let mut owner = Owner { uuid: context.randomness.nonce(), task: task_name(), run: 0 };
     if !pipeline.source.is_assigned() {
         owner.run = next_run(&documents, &owner).await?;
@@ -255,7 +259,7 @@ impl Outlets {
         for sink in sinks.chain(std::iter::once(&self.dead_letters)) {
             let written_before = known.contains(&sink.place());
             let prepare = || sink.prepare(written_before);
-            super::retry::until_done(&documents.context, "preparing a sink", prepare).await?;
+            until_done(&documents.context, "preparing a sink", prepare).await?;
             places.insert(sink.place());
         }
         process::remember_places(documents, &places).await

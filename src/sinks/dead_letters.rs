@@ -76,7 +76,7 @@ impl DeadLetterSink {
     /// Dead letters below the folder or prefix that `config` names, which is absolute.
     pub fn new(config: &DeadLettersConfig, ownership: Ownership, context: Context) -> Result<Self> {
         let place = place_of(&config.url, &ownership.pipeline)?;
-        let staging = staging_at(place, config.s3.as_ref(), letter::read_nonce, &context)?;
+        let staging = staging_at(place, config.s3.as_ref(), letter::read_nonce, None, &context)?;
         Ok(Self::with_staging(staging, ownership, context))
     }
 

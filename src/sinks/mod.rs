@@ -9,7 +9,7 @@ pub mod marker;
 pub mod parquet;
 pub mod staging;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -70,11 +70,12 @@ pub struct SinkInputs<'a> {
 }
 
 /// The store of staged files at `location`; `read_nonce` knows the form of its files, where a store
-/// keeps no metadata beside them.
+/// keeps no metadata beside them. `scratch` is a folder for bytes that wait.
 fn staging_at(
     location: Location,
     objects: Option<&ObjectConfig>,
     read_nonce: NonceReader,
+    scratch: Option<&Path>,
     context: &Context,
 ) -> Result<Arc<dyn Staging>> {
     match location {
@@ -85,11 +86,11 @@ fn staging_at(
         #[cfg(feature = "aws")]
         Location::Bucket(place) => {
             let objects = objects.cloned().unwrap_or_default();
-            Ok(Arc::new(bucket::BucketStaging::new(place, objects, context)))
+            Ok(Arc::new(bucket::BucketStaging::new(place, objects, scratch, context)))
         }
         #[cfg(not(feature = "aws"))]
         Location::Bucket(place) => {
-            let _ = objects;
+            let _ = (objects, scratch);
             Err(Error::config(format!(
                 "this build cannot reach {place}: it lacks the feature `aws`"
             )))
@@ -109,11 +110,11 @@ pub fn stagings(
     for (name, sink) in sinks {
         let Some(table) = &sink.parquet else { continue };
         let location = Location::parse(&table.url)?;
-        let staging = staging_at(location, table.s3.as_ref(), parquet::read_nonce, context)?;
+        let staging = staging_at(location, table.s3.as_ref(), parquet::read_nonce, None, context)?;
         all.push((name.clone(), staging));
     }
     let location = dead_letters::place_of(&letters.url, pipeline)?;
-    let staging = staging_at(location, letters.s3.as_ref(), letter::read_nonce, context)?;
+    let staging = staging_at(location, letters.s3.as_ref(), letter::read_nonce, None, context)?;
     all.push((dead_letters::SINK_NAME.to_owned(), staging));
     Ok(all)
 }

@@ -1,6 +1,9 @@
 //! A proxy between a client and an HTTP server that spoils a part of the exchanges, as networks and
 //! services do. Which ones, and how, follows from a seed and the order in which requests arrive.
 //!
+//! The server is asked one thing at a time. AWS checks the condition of a write and writes in one step;
+//! a server of a test may do it in two, between which another of its threads comes.
+//!
 //! Each exchange has a connection of its own. A request is read whole before anything else happens,
 //! so that "applied" and "not applied" are certain.
 
@@ -62,6 +65,8 @@ struct State {
     random: Generator,
     /// Exchanges of a thousand that are spoiled.
     per_mille: Mutex<u64>,
+    /// Held while the server is asked.
+    turn: tokio::sync::Mutex<()>,
     counts: Mutex<BTreeMap<Fault, u32>>,
 }
 
@@ -83,6 +88,7 @@ impl FaultProxy {
             upstream,
             random: Generator::seeded(seed),
             per_mille: Mutex::new(per_mille),
+            turn: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
         });
         let shared = state.clone();
@@ -235,6 +241,7 @@ async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<
 
 /// The server's whole answer.
 async fn forward(state: &State, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+    let _turn = state.turn.lock().await;
     let mut server = TcpStream::connect(state.upstream).await?;
     server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await?;
     server.write_all(body).await?;

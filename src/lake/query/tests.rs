@@ -20,7 +20,7 @@ fn lake(root: &Path) -> QueryTable {
     let before = Fields::from(vec![Field::new("amount", DataType::Int64, true)]);
     QueryTable {
         name: table_name("my-orders"),
-        root: root.to_owned(),
+        root: crate::location::Location::Folder(root.to_owned()),
         granularity: Granularity::Day,
         schema: schema(),
         system: SystemSchema { position: DataType::Int64, before: Some(before), extra: true },
@@ -68,7 +68,10 @@ fn write(path: &Path, rows: &[Row], full: bool) {
 
 async fn ask(root: &Path, sql: &str) -> Result<String> {
     let limits = QueryLimits { memory: 64 << 20, threads: NonZeroUsize::MIN };
-    let answer = LakeQuery::open(&[lake(root)], limits).await?.query(sql).await?;
+    let answer = LakeQuery::open(&[lake(root)], limits, &crate::aws::Aws::default())
+        .await?
+        .query(sql)
+        .await?;
     let schema = answer.schema.clone();
     let batches = answer.collect().await?;
     let mut out = Vec::new();
@@ -130,7 +133,8 @@ async fn current_is_the_last_version_of_each_key() {
     );
     let columns = "SELECT * FROM my_orders_current WHERE false";
     let limits = QueryLimits::default();
-    let lakes = LakeQuery::open(&[lake(folder.path())], limits).await.unwrap();
+    let lakes =
+        LakeQuery::open(&[lake(folder.path())], limits, &crate::aws::Aws::default()).await.unwrap();
     let answer = lakes.query(columns).await.unwrap();
     let log = lakes.query("SELECT * FROM my_orders").await.unwrap();
     assert_eq!(answer.schema.fields().len(), log.schema.fields().len());

@@ -8,6 +8,8 @@ mod objects;
 #[cfg(feature = "aws")]
 mod staging;
 #[cfg(feature = "aws")]
+mod tail;
+#[cfg(feature = "aws")]
 mod upload;
 
 pub use self::config::{Encryption, ObjectConfig, StorageClass};

@@ -5,6 +5,7 @@
 //! holds its nonce; neither an answer of 200 nor an equal size is enough.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -41,6 +42,8 @@ pub(super) struct Store {
     pub(super) aws: Aws,
     pub(super) place: BucketPrefix,
     pub(super) memory: Arc<MemoryBudget>,
+    /// Where unsent bytes wait that are much; without it in memory.
+    pub(super) scratch: Option<Arc<Path>>,
 }
 
 /// A prefix of a bucket.
@@ -52,10 +55,17 @@ pub struct BucketStaging {
 
 impl BucketStaging {
     /// Files below `place`, stored as `objects` says.
-    pub fn new(place: BucketPrefix, objects: ObjectConfig, context: &Context) -> Self {
+    /// Unsent bytes wait in `scratch`, a folder on a local disk, where there is one.
+    pub fn new(
+        place: BucketPrefix,
+        objects: ObjectConfig,
+        scratch: Option<&Path>,
+        context: &Context,
+    ) -> Self {
         let root = place.to_string();
         let (aws, memory) = (context.aws.clone(), context.memory.clone());
-        Self { store: Store { aws, place, memory }, root, objects }
+        let store = Store { aws, place, memory, scratch: scratch.map(Into::into) };
+        Self { store, root, objects }
     }
 
     /// The store that a record's file lies in, which another configuration may have chosen.

@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::staging::Store;
+use super::tail::Tail;
 use crate::aws::Call;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::memory::Charge;
@@ -21,12 +22,13 @@ pub(super) struct BucketUpload {
     store: Store,
     key: String,
     id: String,
-    /// Bytes of the next part, as they came.
-    waiting: VecDeque<Bytes>,
-    waiting_bytes: usize,
+    /// Bytes of the next part.
+    tail: Tail,
     charge: Option<Charge>,
-    /// The tags of the parts, in order, once they are sent.
-    parts: Vec<JoinHandle<Result<String>>>,
+    /// Parts on their way, in order, each to give its tag.
+    parts: VecDeque<JoinHandle<Result<String>>>,
+    /// Parts begun.
+    begun: i32,
     bytes: u64,
     /// The upload stays when this is dropped.
     finished: bool,
@@ -38,43 +40,12 @@ impl BucketUpload {
             store,
             key,
             id,
-            waiting: VecDeque::new(),
-            waiting_bytes: 0,
+            tail: Tail::default(),
             charge: None,
-            parts: Vec::new(),
+            parts: VecDeque::new(),
+            begun: 0,
             bytes: 0,
             finished: false,
-        }
-    }
-
-    /// Take the bytes of one part out, in one piece.
-    fn next_part(&mut self) -> Bytes {
-        let length = self.waiting_bytes.min(PART_BYTES);
-        self.waiting_bytes -= length;
-        if let [first, ..] = self.waiting.make_contiguous()
-            && first.len() >= length
-        {
-            let part = first.slice(..length);
-            self.skip(length);
-            return part;
-        }
-        let mut part = BytesMut::with_capacity(length);
-        while part.len() < length {
-            let Some(first) = self.waiting.front() else { break };
-            let taken = first.len().min(length - part.len());
-            part.extend_from_slice(first.get(..taken).unwrap_or_default());
-            self.skip(taken);
-        }
-        part.freeze()
-    }
-
-    /// Take `length` bytes off the first piece.
-    fn skip(&mut self, length: usize) {
-        if let Some(first) = self.waiting.front_mut() {
-            let _ = first.split_to(length.min(first.len()));
-            if first.is_empty() {
-                self.waiting.pop_front();
-            }
         }
     }
 
@@ -83,11 +54,12 @@ impl BucketUpload {
         let place = self.store.aws.part_places().acquire_owned().await;
         let place =
             place.or_error(ErrorKind::Fatal, || "the places for parts are closed".into())?;
-        let body = self.next_part();
+        let body = self.tail.take(PART_BYTES).await?;
         let charge = self.store.memory.charge(body.len());
-        let number = i32::try_from(self.parts.len() + 1).unwrap_or(i32::MAX);
+        self.begun += 1;
+        let number = self.begun;
         let (store, key, id) = (self.store.clone(), self.key.clone(), self.id.clone());
-        self.parts.push(tokio::spawn(async move {
+        self.parts.push_back(tokio::spawn(async move {
             let tag = store.upload_part(&key, &id, number, body).await;
             drop((charge, place));
             tag
@@ -154,29 +126,30 @@ impl Drop for BucketUpload {
 impl Upload for BucketUpload {
     async fn put(&mut self, bytes: Bytes) -> Result<()> {
         self.bytes += bytes.len() as u64;
-        self.waiting_bytes += bytes.len();
-        if !bytes.is_empty() {
-            self.waiting.push_back(bytes);
-        }
-        while self.waiting_bytes >= PART_BYTES {
+        self.tail.push(bytes);
+        while self.tail.len() >= PART_BYTES as u64 {
             self.send_part().await?;
         }
-        self.charge = Some(self.store.memory.charge(self.waiting_bytes));
+        if let Some(scratch) = self.store.scratch.clone() {
+            self.tail.settle(&scratch).await?;
+        }
+        self.charge = Some(self.store.memory.charge(self.tail.in_memory()));
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Uploaded> {
-        if self.waiting_bytes > 0 || self.parts.is_empty() {
+        if self.tail.len() > 0 || self.begun == 0 {
             self.send_part().await?;
         }
         let mut tags = Vec::with_capacity(self.parts.len());
-        for part in &mut self.parts {
-            let tag = part
-                .await
-                .or_error(ErrorKind::Fatal, || "sending a part panicked; see the log".into())?;
-            tags.push(tag?);
+        while let Some(part) = self.parts.front_mut() {
+            let sent = part.await;
+            // It has given its answer: nobody may wait for it again.
+            self.parts.pop_front();
+            tags.push(sent.or_error(ErrorKind::Fatal, || {
+                "sending a part panicked; see the log".to_owned()
+            })??);
         }
-        self.parts.clear();
         self.finished = true;
         Ok(Uploaded { upload: self.id.clone(), parts: tags, bytes: self.bytes })
     }

@@ -111,7 +111,7 @@ impl ParquetSink {
     pub fn new(settings: TableSettings<'_>, context: Context) -> Result<Self> {
         let location = Location::parse(&settings.config.url)?;
         let objects = settings.config.s3.as_ref();
-        let staging = staging_at(location, objects, read_nonce, &context)?;
+        let staging = staging_at(location, objects, read_nonce, Some(&settings.scratch), &context)?;
         Self::with_staging(settings, staging, context)
     }
 

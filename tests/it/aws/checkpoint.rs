@@ -9,6 +9,7 @@ use acequia::component::CheckpointStore;
 use acequia::component::checkpoint::{Document, Expected, Key, Revision, SwapAnswer};
 use acequia::event::PartitionId;
 use acequia::testing::conformance::checkpoint::{Handles, check_store};
+use acequia::testing::fault_proxy::FaultProxy;
 use bytes::Bytes;
 use serde_json::json;
 
@@ -31,7 +32,10 @@ fn a_bucket_keeps_the_promises_of_a_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_keeps_the_promises_of_a_store() {
     let Some(moto) = services::moto::shared_or_skip("aws::checkpoint") else { return };
-    let (aws, config) = (aws(&moto.endpoint()), DynamodbConfig { table: unique("store") });
+    // moto's conditional writes to a table are no single step: two writers may both be told yes.
+    let upstream = std::net::SocketAddr::from(([127, 0, 0, 1], moto.port()));
+    let proxy = tokio::task::block_in_place(|| FaultProxy::start(upstream, 0, 0)).unwrap();
+    let (aws, config) = (aws(&proxy.endpoint()), DynamodbConfig { table: unique("store") });
     make_table(&aws, &config.table).await;
     check_store(|| async {
         let pipeline = unique("shop");

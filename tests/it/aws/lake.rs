@@ -94,6 +94,14 @@ fn everything_lands_once(place: &Place<'_>) {
     place.folder.write("events-2.ndjson", (500..700).map(line).collect::<String>());
     place.run(&["run", "pipeline.yaml"]).exits(0);
     assert_eq!(place.users(), users(0..700));
+    // The table is asked where it lies, its folders too.
+    let asked = |sql: &str| place.run(&["query", "pipeline.yaml", sql, "--csv"]).exits(0).stdout;
+    assert_eq!(
+        asked("SELECT count(*) AS n, count(DISTINCT _key) AS k FROM messages"),
+        "n,k\n700,700\n"
+    );
+    assert_eq!(asked("SELECT count(*) AS n FROM messages_current WHERE day = 2"), "n\n25\n");
+    place.run(&["checkpoint", "verify", "pipeline.yaml"]).exits(0).prints("all is well");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Several tasks share a topic: they come, leave, are killed and stopped, and nothing is lost or
 //! doubled.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
 use rustix::process::Signal;
 
 use super::broker::Topic;
@@ -127,4 +131,37 @@ fn the_brokers_may_decide_who_reads() {
     folder.run(&["validate", "pipeline.yaml"]).exits(2).says(
         "source.kafka.session_timeout: is not ours to say: with `protocol: consumer` the brokers decide; leave it out",
     );
+}
+
+#[test]
+fn every_task_is_replaced_under_load() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::group") else { return };
+    let (topic, folder) = shared_by_tasks(&kafka.bootstrap(), "rolled");
+    let mut tasks: VecDeque<Running> = (0..3).map(|_| task(&folder)).collect();
+    let (over, sent) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let from = sent.load(Ordering::Relaxed);
+                send(&topic, from..from + 200);
+                sent.store(from + 200, Ordering::Relaxed);
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+        });
+        for _ in 0..3 {
+            tasks.push_back(task(&folder));
+            let leaves = tasks.pop_front().unwrap();
+            leaves.signal(Signal::TERM);
+            // Whatever it had taken is committed, not given up.
+            let left = leaves.end().exits(0);
+            assert!(!left.stderr.contains("reading the epoch again"), "{}", left.stderr);
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    for task in tasks {
+        task.signal(Signal::TERM);
+        task.end().exits(0);
+    }
+    lake_holds_each_once(&folder, sent.load(Ordering::Relaxed));
 }
