@@ -157,7 +157,7 @@ impl LakeQuery {
 fn read_from(session: &SessionContext, root: &Location, aws: &Aws) -> Result<()> {
     #[cfg(feature = "aws")]
     if let Location::Bucket(place) = root {
-        let url = ObjectStoreUrl::parse(&format!("s3://{}", place.bucket))
+        let url = ObjectStoreUrl::parse(format!("s3://{}", place.bucket))
             .or_error(ErrorKind::Config, || format!("{place} is no url"))?;
         let files = super::bucket::BucketFiles::new(&place.bucket, aws);
         session.register_object_store(url.as_ref(), Arc::new(files));
