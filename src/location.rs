@@ -51,9 +51,7 @@ impl Location {
     pub fn join(self, name: &str) -> Self {
         match self {
             Self::Folder(folder) => Self::Folder(folder.join(name)),
-            Self::Bucket(place) => {
-                Self::Bucket(BucketPrefix { prefix: place.key(name), bucket: place.bucket })
-            }
+            Self::Bucket(place) => Self::Bucket(place.join(name)),
         }
     }
 }
@@ -79,6 +77,12 @@ impl BucketPrefix {
             return Err(wrong());
         }
         Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+
+    /// The place called `name` inside this one.
+    #[must_use]
+    pub fn join(self, name: &str) -> Self {
+        Self { prefix: self.key(name), bucket: self.bucket }
     }
 
     /// The whole key of `name`, which stands below the prefix.

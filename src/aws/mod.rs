@@ -6,6 +6,8 @@ pub mod config;
 mod connection;
 #[cfg(feature = "aws")]
 mod failure;
+#[cfg(feature = "aws")]
+pub mod objects;
 
 pub use self::config::{AwsConfig, RoleConfig};
 #[cfg(feature = "aws")]

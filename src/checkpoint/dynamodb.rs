@@ -313,9 +313,7 @@ impl CheckpointStore for DynamodbStore {
         new: &Revision,
         body: Bytes,
     ) -> Result<SwapAnswer> {
-        if Revision::of(key, &body)? != *new {
-            return Err(Error::fatal(format!("the {key} does not carry its own revision")));
-        }
+        new.require(key, &body)?;
         let document = name_of(key);
         let count = |number: u64| AttributeValue::N(number.to_string());
         let mut item = self.item(

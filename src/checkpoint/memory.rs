@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::component::{CheckpointStore, Expected, Key, Revision, Stored, SwapAnswer};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::PartitionId;
 
 /// A store that keeps its documents as long as it lives. Never waits and never fails, so that what
@@ -43,9 +43,7 @@ impl MemoryStore {
         new: &Revision,
         body: Bytes,
     ) -> Result<SwapAnswer> {
-        if Revision::of(key, &body)? != *new {
-            return Err(Error::fatal(format!("the {key} does not carry its own revision")));
-        }
+        new.require(key, &body)?;
         let mut documents = self.documents();
         let matches = match (expected, documents.get(key)) {
             (Expected::Absent, None) => true,

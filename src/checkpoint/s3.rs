@@ -23,7 +23,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{identity, names};
-use crate::aws::{self, Call, Phase};
+use crate::aws::objects::{self, Object};
+use crate::aws::{self, Aws, Call, Phase};
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, Stored, SwapAnswer};
 use crate::error::{Error, Result};
 use crate::event::PartitionId;
@@ -44,42 +45,23 @@ pub struct S3Config {
 
 /// A store in a bucket. Any number of processes may have it open.
 pub struct S3Store {
+    aws: Aws,
     client: Client,
     place: BucketPrefix,
     identity: String,
-}
-
-/// An object that was read: its tag and its bytes.
-struct Object {
-    tag: Option<String>,
-    body: Bytes,
 }
 
 impl S3Store {
     /// Open the store of `pipeline`; it takes a random identity where it is new. Every failure here
     /// that a person must mend is a diagnostic.
     pub async fn open(config: &S3Config, pipeline: &str, context: &Context) -> Result<Self> {
-        let BucketPrefix { bucket, prefix } = BucketPrefix::parse(&config.url)?;
-        let place = BucketPrefix { prefix: join(&prefix, pipeline), bucket };
-        let client = context.aws.s3().await.clone();
-        let mut store = Self { client, place, identity: String::new() };
-        store.reach().await?;
+        let place = BucketPrefix::parse(&config.url)?.join(pipeline);
+        let aws = context.aws.clone();
+        objects::reach(&aws, &place, " of the checkpoint").await?;
+        let client = aws.s3().await.clone();
+        let mut store = Self { aws, client, place, identity: String::new() };
         store.identity = store.find_identity(context.randomness.nonce()).await?;
         Ok(store)
-    }
-
-    /// The bucket is there, and in the region that is asked.
-    async fn reach(&self) -> Result<()> {
-        let bucket = &self.place.bucket;
-        match self.client.head_bucket().bucket(bucket).send().await {
-            // Whoever may not list may still read and write: the next calls show it.
-            Err(error) if aws::status(&error) == Some(403) => Ok(()),
-            Err(error) => {
-                let what = format!("reach the bucket {bucket} of the checkpoint");
-                Err(Call { what: &what, needs: "s3:ListBucket" }.refused(error))
-            }
-            Ok(_) => Ok(()),
-        }
     }
 
     /// The identity that the store has; a new store takes `nonce`. Of two processes that start at
@@ -122,26 +104,8 @@ impl S3Store {
         format!("{}/{name}", self.place)
     }
 
-    /// The object `name`.
     async fn get(&self, name: &str, phase: Phase) -> Result<Option<Object>> {
-        let (bucket, key) = (&self.place.bucket, self.place.key(name));
-        let found = self.client.get_object().bucket(bucket).key(key).send().await;
-        let found = match found {
-            Err(error) if aws::code(&error) == Some("NoSuchKey") => return Ok(None),
-            Err(error) => {
-                let what = format!("read {}", self.url(name));
-                // Without the right to list, S3 answers 403 where nothing is.
-                let call = Call { what: &what, needs: "s3:GetObject, s3:ListBucket" };
-                return Err(call.fail(phase, error));
-            }
-            Ok(found) => found,
-        };
-        let tag = found.e_tag().map(str::to_owned);
-        let body = found.body.collect().await.map_err(|cause| {
-            let what = format!("the answer to reading {} ended early", self.url(name));
-            Error::retryable(what).caused_by(cause)
-        })?;
-        Ok(Some(Object { tag, body: body.into_bytes() }))
+        objects::get(&self.aws, &self.place, name, phase).await
     }
 
     /// The names of the records, without folder and ending; `most` at a time.
@@ -191,10 +155,6 @@ impl S3Store {
     }
 }
 
-fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") }
-}
-
 /// Name of a document below the place.
 fn name_of(key: &Key) -> String {
     match key {
@@ -227,9 +187,7 @@ impl CheckpointStore for S3Store {
         new: &Revision,
         body: Bytes,
     ) -> Result<SwapAnswer> {
-        if Revision::of(key, &body)? != *new {
-            return Err(Error::fatal(format!("the {key} does not carry its own revision")));
-        }
+        new.require(key, &body)?;
         let name = name_of(key);
         let put = self
             .client

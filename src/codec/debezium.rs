@@ -98,7 +98,7 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
                 .map_err(|refusal| refusal.inside(name))?;
         }
     }
-    let whole = |place: &usize| unavailable(object(record, *place)).is_none();
+    let whole = |place: &usize| !is_partial(object(record, *place));
     before::read(rows, record, base, Form::Plain, parts.before.filter(whole), &key)?;
     let time = parts.changed.or(parts.seen);
     let time = time.and_then(|Stamp(power, text)| parse_epoch(text, power));
@@ -289,7 +289,7 @@ fn object(record: &str, place: usize) -> &str {
     record.get(place..end).unwrap_or_default()
 }
 
-/// Where a marker stands in `text`.
-fn unavailable(text: &str) -> Option<usize> {
-    UNAVAILABLE.iter().find_map(|marker| text.find(marker))
+/// True where some value of `text` was not sent.
+fn is_partial(text: &str) -> bool {
+    UNAVAILABLE.iter().any(|marker| text.contains(marker))
 }

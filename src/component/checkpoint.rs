@@ -54,6 +54,14 @@ impl Revision {
         struct Nothing {}
         Document::<Nothing>::decode(key, body).map(|document| document.revision)
     }
+
+    /// Refuse a document that does not carry this revision: what every store asks before a swap.
+    pub fn require(&self, key: &Key, body: &[u8]) -> Result<()> {
+        match Self::of(key, body)? == *self {
+            true => Ok(()),
+            false => Err(Error::fatal(format!("the {key} does not carry its own revision"))),
+        }
+    }
 }
 
 /// A document as the store holds it.

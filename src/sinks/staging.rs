@@ -220,21 +220,12 @@ pub async fn publish(staging: &dyn Staging, files: &[StagedFile]) -> Result<Publ
 
 /// `None` where the visible file is `file`; else why it is lost.
 async fn verify(staging: &dyn Staging, file: &StagedFile, unclear: &str) -> Result<Option<String>> {
-    if let Some(found) = staging.head(file).await? {
-        return Ok(difference(file, &found));
-    }
-    if staging.upload_exists(file).await? {
-        return Err(Error::retryable(format!(
+    match look(staging, file).await? {
+        Found::Visible => Ok(None),
+        Found::Lost(reason) => Ok(Some(reason)),
+        Found::Staged => Err(Error::retryable(format!(
             "cannot publish {} under {}: {unclear}",
             file.key, file.root
-        )));
-    }
-    // Another process may have completed it between the two looks.
-    match staging.head(file).await? {
-        Some(found) => Ok(difference(file, &found)),
-        None => Ok(Some(format!(
-            "it is neither visible nor staged under {}: removed by something else",
-            file.root
         ))),
     }
 }
@@ -273,9 +264,13 @@ pub async fn look(staging: &dyn Staging, file: &StagedFile) -> Result<Found> {
     if staging.upload_exists(file).await? {
         return Ok(Found::Staged);
     }
+    // Another process may have completed it between the two looks.
     match staging.head(file).await? {
         Some(found) => Ok(difference(file, &found).map_or(Found::Visible, Found::Lost)),
-        None => Ok(Found::Lost("it is neither visible nor staged".to_owned())),
+        None => Ok(Found::Lost(format!(
+            "it is neither visible nor staged under {}: removed by something else",
+            file.root
+        ))),
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use acequia::runtime::protocol::Step;
+use rand::Rng;
+use rand::rngs::StdRng;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -193,4 +195,24 @@ pub(crate) fn note(reached: &mut Reached, step: Option<Step>) {
 /// How often a process was interrupted at `step`.
 pub(crate) fn times(reached: &Reached, step: Step) -> u32 {
     reached.get(step.as_str()).copied().unwrap_or(0)
+}
+
+/// The steps that a process can be killed at: of an archive nothing is ever handed back, but on a
+/// drain.
+pub(crate) const STEPS: [Step; 8] = [
+    Step::Fence,
+    Step::Recover,
+    Step::Run,
+    Step::Flush,
+    Step::Prepare,
+    Step::Publish,
+    Step::Finalise,
+    Step::Advise,
+];
+
+/// One of the steps that were interrupted least so far: none is left to chance.
+pub(crate) fn rarest(random: &mut StdRng, reached: &Reached) -> Step {
+    let least = STEPS.map(|step| times(reached, step)).into_iter().min().unwrap();
+    let rare: Vec<Step> = STEPS.into_iter().filter(|step| times(reached, *step) == least).collect();
+    rare[random.random_range(0..rare.len())]
 }

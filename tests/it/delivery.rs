@@ -18,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rustix::process::Signal;
 
-use crate::aimed::{Moment, Reached, Watched, note, times};
+use crate::aimed::{Moment, Reached, STEPS, Watched, note, rarest, times};
 use crate::program::{PROGRAM, column, letters, rows};
 
 const EVENTS_PER_FILE: usize = 2_000;
@@ -147,27 +147,10 @@ impl Round {
     }
 }
 
-/// The steps that a process can be killed at: of an archive nothing is ever handed back, but on a
-/// drain.
-const STEPS: [Step; 8] = [
-    Step::Fence,
-    Step::Recover,
-    Step::Run,
-    Step::Flush,
-    Step::Prepare,
-    Step::Publish,
-    Step::Finalise,
-    Step::Advise,
-];
-
 fn draw_moment(random: &mut StdRng, reached: &Reached) -> Moment {
     match random.random_bool(0.5) {
         true => {
-            // One of those that were interrupted least so far: none is left to chance.
-            let least = STEPS.map(|step| times(reached, step)).into_iter().min().unwrap();
-            let rare: Vec<Step> =
-                STEPS.into_iter().filter(|step| times(reached, *step) == least).collect();
-            let step = rare[random.random_range(0..rare.len())];
+            let step = rarest(random, reached);
             let most = if matches!(step, Step::Fence | Step::Recover) { 4 } else { 12 };
             Moment::At { step, count: random.random_range(1..=most) }
         }

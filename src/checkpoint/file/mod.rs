@@ -180,9 +180,7 @@ impl CheckpointStore for FileStore {
         new: &Revision,
         body: Bytes,
     ) -> Result<SwapAnswer> {
-        if Revision::of(key, &body)? != *new {
-            return Err(Error::fatal(format!("the {key} does not carry its own revision")));
-        }
+        new.require(key, &body)?;
         let (folder, name) = self.place(key);
         let path = folder.join(format!("{name}.lock"));
         let lock = Lock::wait(&path).await.map_err(|cause| self.unreachable(key, cause))?;

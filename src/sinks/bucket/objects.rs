@@ -4,7 +4,7 @@ use std::io::{Cursor, Read};
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::aws::{Aws, Call};
+use crate::aws::{Aws, Phase, objects};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::location::BucketPrefix;
 use crate::sinks::letter::LetterFiles;
@@ -23,38 +23,6 @@ impl Objects {
         let runtime = runtime.or_error(ErrorKind::Fatal, || "cannot start a runtime".to_owned())?;
         Ok(Self { place, aws: aws.clone(), runtime })
     }
-
-    async fn list(&self) -> Result<Vec<String>> {
-        let client = self.aws.s3().await;
-        let mut pages = client
-            .list_objects_v2()
-            .bucket(&self.place.bucket)
-            .prefix(self.place.beginning())
-            .into_paginator()
-            .send();
-        let mut names = Vec::new();
-        let what = format!("list the dead letters in {}", self.place);
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| Call { what: &what, needs: "s3:ListBucket" }.refused(error))?;
-            let keys = page.contents().iter().filter_map(|object| object.key());
-            names.extend(keys.filter_map(|key| self.place.below(key)).map(str::to_owned));
-        }
-        Ok(names)
-    }
-
-    async fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let client = self.aws.s3().await;
-        let (bucket, key) = (&self.place.bucket, self.place.key(name));
-        let what = format!("read {}/{name}", self.place);
-        let found = client.get_object().bucket(bucket).key(key).send().await;
-        let found =
-            found.map_err(|error| Call { what: &what, needs: "s3:GetObject" }.refused(error))?;
-        let body = found.body.collect().await.map_err(|cause| {
-            Error::retryable(format!("cannot {what}: the answer ended early")).caused_by(cause)
-        })?;
-        Ok(body.to_vec())
-    }
 }
 
 impl LetterFiles for Objects {
@@ -62,9 +30,13 @@ impl LetterFiles for Objects {
         self.place.to_string()
     }
     fn names(&self) -> Result<Vec<String>> {
-        self.runtime.block_on(self.list())
+        self.runtime.block_on(objects::names(&self.aws, &self.place, Phase::Start))
     }
     fn open(&self, name: &str) -> Result<Box<dyn Read>> {
-        Ok(Box::new(Cursor::new(self.runtime.block_on(self.read(name))?)))
+        let found = objects::get(&self.aws, &self.place, name, Phase::Start);
+        let found = self.runtime.block_on(found)?;
+        let gone =
+            || Error::config(format!("cannot read {}/{name}: it does not exist", self.place));
+        Ok(Box::new(Cursor::new(found.ok_or_else(gone)?.body)))
     }
 }

@@ -21,7 +21,7 @@ use futures::stream;
 use super::config::{Encryption, ObjectConfig, StorageClass};
 use super::lifecycle;
 use super::upload::BucketUpload;
-use crate::aws::{self, Aws, Call};
+use crate::aws::{self, Aws, Call, Phase, objects as stored};
 use crate::component::{Context, StagedFile};
 use crate::error::{Error, Result};
 use crate::location::BucketPrefix;
@@ -196,7 +196,7 @@ impl Staging for BucketStaging {
     }
 
     async fn claim(&self, ownership: &Ownership, written_before: bool) -> Result<()> {
-        self.store.reach().await?;
+        stored::reach(&self.store.aws, &self.store.place, "").await?;
         lifecycle::check(&self.store).await?;
         self.store.claim(ownership, written_before).await
     }
@@ -272,17 +272,7 @@ impl Staging for BucketStaging {
     }
 
     async fn visible(&self) -> Result<Vec<String>> {
-        let (store, mut names) = (&self.store, Vec::new());
-        let listed = store.aws.s3().await.list_objects_v2().bucket(&store.place.bucket);
-        let mut pages = listed.prefix(store.place.beginning()).into_paginator().send();
-        let what = format!("list {}", self.root);
-        while let Some(page) = pages.next().await {
-            let page =
-                page.map_err(|error| Call { what: &what, needs: "s3:ListBucket" }.failed(error))?;
-            let keys = page.contents().iter().filter_map(|object| object.key());
-            names.extend(keys.filter_map(|key| store.place.below(key)).map(str::to_owned));
-        }
-        Ok(names)
+        stored::names(&self.store.aws, &self.store.place, Phase::Run).await
     }
 
     async fn remove(&self, file: &StagedFile) -> Result<()> {
@@ -331,20 +321,6 @@ impl Staging for BucketStaging {
 }
 
 impl Store {
-    /// The bucket is there, and in the region that is asked.
-    async fn reach(&self) -> Result<()> {
-        let bucket = &self.place.bucket;
-        match self.aws.s3().await.head_bucket().bucket(bucket).send().await {
-            // Whoever may not list may still write: the next calls show it.
-            Err(error) if aws::status(&error) == Some(403) => Ok(()),
-            Err(error) => {
-                let what = format!("reach the bucket {bucket}");
-                Err(Call { what: &what, needs: "s3:ListBucket" }.refused(error))
-            }
-            Ok(_) => Ok(()),
-        }
-    }
-
     /// Create the marker, or compare the one that stands.
     async fn claim(&self, ownership: &Ownership, written_before: bool) -> Result<()> {
         let (client, url) = (self.aws.s3().await, self.url(MARKER));
@@ -382,13 +358,9 @@ impl Store {
                 return Err(Call { what: &what, needs: "s3:PutObject" }.refused(error));
             }
         }
-        let what = format!("read {url}");
-        let refused = |error| Call { what: &what, needs: "s3:GetObject" }.refused(error);
-        let found = client.get_object().bucket(bucket).key(&key).send().await.map_err(refused)?;
-        let found = found.body.collect().await.map_err(|cause| {
-            Error::retryable(format!("the answer to reading {url} ended early")).caused_by(cause)
-        })?;
-        marker::check(&url, &found.into_bytes(), ownership)
+        let found = stored::get(&self.aws, &self.place, MARKER, Phase::Start).await?;
+        let gone = || Error::config(format!("cannot read {url}: it does not exist"));
+        marker::check(&url, &found.ok_or_else(gone)?.body, ownership)
     }
 }
 

@@ -146,9 +146,16 @@ impl KafkaSource {
 
     /// `one` as the process needs it.
     async fn describe(&self, one: &TopicPartition) -> Result<PartitionStart> {
+        self.describe_at(one, self.watermarks(one).await?)
+    }
+
+    async fn watermarks(&self, one: &TopicPartition) -> Result<(u64, u64)> {
         let asked = one.clone();
-        let (low, high) =
-            blocking(self.consumer(), move |consumer| topics::watermarks(consumer, &asked)).await?;
+        blocking(self.consumer(), move |consumer| topics::watermarks(consumer, &asked)).await
+    }
+
+    /// `one`, whose oldest and next offsets are `low` and `high`.
+    fn describe_at(&self, one: &TopicPartition, (low, high): (u64, u64)) -> Result<PartitionStart> {
         // A partition that a known topic has grown is read from its beginning.
         let is_new_topic = !self.known.contains(&one.topic);
         let start = match self.start {
@@ -205,9 +212,8 @@ pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result
     for (topic, described) in &source.topics {
         for partition in 0..described.partitions {
             let one = TopicPartition { topic: topic.clone(), partition };
-            let start = source.describe(&one).await?;
-            let asked = move |consumer: &Consumer| topics::watermarks(consumer, &one);
-            let (low, high) = blocking(source.consumer(), asked).await?;
+            let (low, high) = source.watermarks(&one).await?;
+            let start = source.describe_at(&one, (low, high))?;
             let (low, high) = (Position::Offset(low), Position::Offset(high));
             all.push(Surveyed { start, low, high });
         }

@@ -18,7 +18,7 @@ use rand::{Rng, SeedableRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::aimed::{Moment, Reached, Watched, note, times};
+use crate::aimed::{Moment, Reached, STEPS, Watched, note, rarest, times};
 use crate::aws::place::{Bucket, make_table, unique};
 use crate::kafka::broker::Topic;
 use crate::kafka::value;
@@ -32,17 +32,6 @@ const MESSAGES: usize = 1_500;
 const POISON_EVERY: usize = 97;
 /// What a task may take, with everything that is spoiled.
 const LONGEST: Duration = Duration::from_secs(120);
-
-const STEPS: [Step; 8] = [
-    Step::Fence,
-    Step::Recover,
-    Step::Run,
-    Step::Flush,
-    Step::Prepare,
-    Step::Publish,
-    Step::Finalise,
-    Step::Advise,
-];
 
 /// Where checkpoints are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -122,10 +111,7 @@ impl Schedule {
         if self.random.random_bool(0.2) {
             return Moment::After(Duration::from_millis(self.random.random_range(300..3_000)));
         }
-        let least = STEPS.map(|step| times(reached, step)).into_iter().min().unwrap();
-        let rare: Vec<Step> =
-            STEPS.into_iter().filter(|step| times(reached, *step) == least).collect();
-        let step = rare[self.random.random_range(0..rare.len())];
+        let step = rarest(&mut self.random, reached);
         let most = if matches!(step, Step::Fence | Step::Recover) { 3 } else { 6 };
         Moment::At { step, count: self.random.random_range(1..=most) }
     }
