@@ -89,7 +89,9 @@ impl DynamodbStore {
         if control.map_err(|error| self.refused(error))?.is_some()
             || !self.query(RECORD, Phase::Start).await?.is_empty()
         {
-            return Err(identity::lost(&place));
+            // Another process may have begun the store between the two looks: its identity comes
+            // before any document.
+            return read().await?.ok_or_else(|| identity::lost(&place));
         }
         let body = String::from_utf8_lossy(&identity::encode(nonce)?).into_owned();
         let put = self

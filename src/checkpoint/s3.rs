@@ -68,12 +68,18 @@ impl S3Store {
     /// once one gives it.
     async fn find_identity(&self, nonce: String) -> Result<String> {
         let url = self.url(identity::DOCUMENT);
-        if let Some(found) = self.get(identity::DOCUMENT, Phase::Start).await? {
-            return identity::decode(&url, &found.body);
+        let read = || async {
+            let found = self.get(identity::DOCUMENT, Phase::Start).await?;
+            found.map(|found| identity::decode(&url, &found.body)).transpose()
+        };
+        if let Some(found) = read().await? {
+            return Ok(found);
         }
         let control = self.get("control.json", Phase::Start).await?;
         if control.is_some() || !self.list_records(1, Phase::Start).await?.is_empty() {
-            return Err(identity::lost(&self.place.to_string()));
+            // Another process may have begun the store between the two looks: its identity comes
+            // before any document.
+            return read().await?.ok_or_else(|| identity::lost(&self.place.to_string()));
         }
         let put = self
             .client
@@ -88,10 +94,8 @@ impl S3Store {
             Ok(_) => Ok(nonce),
             // Also after a lost answer to our own write.
             Err(error) if matches!(aws::status(&error), Some(409 | 412)) => {
-                match self.get(identity::DOCUMENT, Phase::Start).await? {
-                    Some(found) => identity::decode(&url, &found.body),
-                    None => Err(Error::retryable(format!("another process is writing {url}"))),
-                }
+                let writing = || Error::retryable(format!("another process is writing {url}"));
+                read().await?.ok_or_else(writing)
             }
             Err(error) => {
                 let what = format!("write {url}");

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use crate::randomness::{Generator, Randomness as _};
 
@@ -68,6 +69,27 @@ struct State {
     /// Held while the server is asked.
     turn: tokio::sync::Mutex<()>,
     counts: Mutex<BTreeMap<Fault, u32>>,
+    /// The answer to the first request that holds all these texts waits for its release.
+    held: Mutex<Option<(Vec<String>, Hold)>>,
+}
+
+/// An answer that waits: who made the proxy hold it says when it goes on.
+#[derive(Clone, Default)]
+pub struct Hold {
+    met: Arc<Notify>,
+    released: Arc<Notify>,
+}
+
+impl Hold {
+    /// Wait until the server has answered, and the client has not heard it.
+    pub async fn met(&self) {
+        self.met.notified().await;
+    }
+
+    /// Let the answer go on.
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
 }
 
 /// The proxy; it ends when this is dropped.
@@ -90,6 +112,7 @@ impl FaultProxy {
             per_mille: Mutex::new(per_mille),
             turn: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
+            held: Mutex::default(),
         });
         let shared = state.clone();
         runtime.spawn(async move {
@@ -112,6 +135,15 @@ impl FaultProxy {
         *self.state.per_mille.lock().unwrap_or_else(PoisonError::into_inner) = per_mille;
     }
 
+    /// Hold the answer to the next request that has each of `texts` in its head or body.
+    pub fn hold(&self, texts: &[&str]) -> Hold {
+        let hold = Hold::default();
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        *self.state.held.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some((texts, hold.clone()));
+        hold
+    }
+
     /// How often each fault came so far.
     pub fn counts(&self) -> BTreeMap<Fault, u32> {
         self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -127,6 +159,16 @@ impl Drop for FaultProxy {
 }
 
 impl State {
+    /// The hold that waits for this request, once.
+    fn held(&self, head: &str, body: &[u8]) -> Option<Hold> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let body = String::from_utf8_lossy(body);
+        let (_, hold) = held.take_if(|(texts, _)| {
+            texts.iter().all(|text| head.contains(text.as_str()) || body.contains(text.as_str()))
+        })?;
+        Some(hold)
+    }
+
     /// What happens to a request with this head, and a random number for the details.
     fn draw(&self, head: &str) -> (Option<Fault>, u64) {
         let (roll, detail) = (self.random.next_u64() % 1000, self.random.next_u64());
@@ -162,7 +204,14 @@ async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
         .into_bytes()
     };
     match fault {
-        None => client.write_all(&forward(state, &head, &body).await?).await?,
+        None => {
+            let answer = forward(state, &head, &body).await?;
+            if let Some(hold) = state.held(&head, &body) {
+                hold.met.notify_one();
+                hold.released.notified().await;
+            }
+            client.write_all(&answer).await?;
+        }
         Some(Fault::Late) => {
             tokio::time::sleep(Duration::from_millis(20 + detail % 280)).await;
             client.write_all(&forward(state, &head, &body).await?).await?;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use acequia::aws::Aws;
 use acequia::checkpoint::dynamodb::{DynamodbConfig, DynamodbStore};
 use acequia::checkpoint::s3::{S3Config, S3Store};
-use acequia::component::CheckpointStore;
 use acequia::component::checkpoint::{Document, Expected, Key, Revision, SwapAnswer};
+use acequia::component::{CheckpointStore, Context};
 use acequia::event::PartitionId;
 use acequia::testing::conformance::checkpoint::{Handles, check_store};
 use acequia::testing::fault_proxy::FaultProxy;
@@ -105,4 +105,42 @@ async fn what_is_missing_is_said_with_what_to_do() {
         error.to_string(),
         "cannot reach the bucket nowhere of the checkpoint: it does not exist"
     );
+}
+
+/// One process looks for the identity of a new store; before it hears that there is none, another
+/// begins the store and writes its first document.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_another_process_begins_meanwhile_is_not_lost() {
+    let Some(moto) = services::moto::shared_or_skip("aws::checkpoint") else { return };
+    let upstream = std::net::SocketAddr::from(([127, 0, 0, 1], moto.port()));
+    let proxy = tokio::task::block_in_place(|| FaultProxy::start(upstream, 0, 0)).unwrap();
+    let direct = aws(&moto.endpoint());
+    let (bucket, table) = (unique("begun"), DynamodbConfig { table: unique("begun") });
+    direct.s3().await.create_bucket().bucket(&bucket).send().await.unwrap();
+    make_table(&direct, &table.table).await;
+    let prefix = S3Config { url: format!("s3://{bucket}/checkpoints") };
+    let open = |in_table: bool, aws: Aws, process: u64| {
+        let (table, prefix) = (table.clone(), prefix.clone());
+        async move {
+            // Each process draws an identity of its own.
+            let context = Context { aws, ..acequia::testing::context(process) };
+            let store: Arc<dyn CheckpointStore> = match in_table {
+                true => Arc::new(DynamodbStore::open(&table, "shop", &context).await?),
+                false => Arc::new(S3Store::open(&prefix, "shop", &context).await?),
+            };
+            acequia::Result::<_>::Ok(store)
+        }
+    };
+    for (in_table, request) in [(false, ["GET ", "/store.json"]), (true, ["GetItem", "\"store\""])]
+    {
+        let hold = proxy.hold(&request);
+        let late = tokio::spawn(open(in_table, aws(&proxy.endpoint()), 1));
+        hold.met().await;
+        let first = open(in_table, direct.clone(), 2).await.unwrap();
+        let new = Revision { seq: 1, nonce: "first".into() };
+        first.swap(&Key::Control, &Expected::Absent, &new, long_body(&new, 10)).await.unwrap();
+        hold.release();
+        let late = late.await.unwrap().unwrap();
+        assert_eq!(late.identity(), first.identity());
+    }
 }
