@@ -75,6 +75,7 @@ fn batch(failing: bool) -> Batch {
             position: Arc::new(Int64Array::from_iter_values(0..ROWS as i64)),
             before: None,
             extra: None,
+            message: None,
         },
         raw: RawRows::none(),
         kept: None,
@@ -93,7 +94,8 @@ fn context() -> Context {
 fn stages(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sql");
     group.throughput(Throughput::Elements(ROWS as u64));
-    let system = SystemSchema { position: DataType::Int64, before: None, extra: false };
+    let system =
+        SystemSchema { position: DataType::Int64, before: None, extra: false, message: false };
     for (name, sql) in STAGES {
         for failing in [false, true] {
             if failing && name != "division" {

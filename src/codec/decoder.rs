@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::Rows;
 use super::shape::Shapes;
-use super::{Format, debezium, dynamodb, plain, table, tombstone};
+use super::{Format, debezium, dynamodb, message, plain, table, tombstone};
 use crate::component::decoder::{Decoder, Stamp};
 use crate::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
 use crate::contract::Contract;
@@ -106,6 +106,7 @@ impl ContractDecoder {
             refuse_oversized(&mut rows, large);
         }
         rows.finish(records.data.clone(), raw)
+            .and_then(|batch| message::complete(batch, records))
             .or_error(ErrorKind::Fatal, || "cannot build the columns of a batch".into())
     }
 

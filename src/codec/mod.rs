@@ -6,6 +6,7 @@
 //! columns    builders that can forget their last row
 //! plain, dynamodb, debezium the forms of a record; `before`: the image before a change
 //! tombstone  a message without a value
+//! message    keys and headers beside the rows
 //! rows       a batch while it is built: columns, system columns, rejects
 //! check      the contract's quality rules
 //! shape, learn, fast        the fast path: a record is expected to look like those before it
@@ -27,6 +28,7 @@ mod fast;
 mod instant;
 mod json;
 mod learn;
+mod message;
 mod number;
 mod plain;
 mod plan;

@@ -396,6 +396,7 @@ impl<'p> Rows<'p> {
             position: Arc::new(Int64Array::from(self.position)),
             before: before_column,
             extra,
+            message: None,
         };
         debug_assert_eq!(system.len(), batch.num_rows());
         Ok(Batch {

@@ -9,6 +9,7 @@ use super::tests::{contract, stamp};
 use super::{Format, decoder_of};
 use crate::component::source::{Messages, RawBatch, RawContent, RawRecords, RecordPositions};
 use crate::contract::Contract;
+use crate::event::message::MessageColumnsBuilder;
 use crate::event::{Batch, Operation, Position, PositionRange};
 
 /// A value, or the key of a message without one.
@@ -20,6 +21,7 @@ enum Message<'a> {
 fn decode(contract: Contract, messages: &[Message<'_>]) -> Batch {
     let (mut data, mut spans) = (Vec::new(), Vec::new());
     let mut beside = Messages::default();
+    let mut columns = MessageColumnsBuilder::default();
     for (index, message) in messages.iter().enumerate() {
         let (text, is_tombstone) = match message {
             Message::Value(text) => (text, false),
@@ -29,7 +31,10 @@ fn decode(contract: Contract, messages: &[Message<'_>]) -> Batch {
         data.extend_from_slice(text.as_bytes());
         beside.times.push(Some(1_000_000 * (1 + index as i64)));
         beside.tombstones.push(is_tombstone);
+        let name = format!("message {index}");
+        columns.push(Some(name.as_bytes()), &[(b"name", Some(name.as_bytes()))]);
     }
+    beside.columns = Some(Box::new(columns.finish()));
     let count = messages.len() as u64;
     let raw = RawBatch {
         range: PositionRange::new(Position::Offset(10), Position::Offset(10 + count)),
@@ -128,4 +133,21 @@ fn a_record_without_a_time_takes_its_message_s() {
     let batch = decode(contract, &[Message::Value(r#"{"user_id":"u"}"#)]);
     assert_eq!(reasons(&batch), [""; 0]);
     assert_eq!(batch.system.event_time.value(0), 1_000_000);
+}
+
+#[test]
+fn keys_and_headers_stay_with_their_rows_where_others_are_refused() {
+    let value = r#"{"user_id":"u","timestamp":"2024-01-15T10:30:00Z"}"#;
+    let messages = [value, "{", value, value].map(Message::Value);
+    let batch = decode(contract(), &messages);
+    assert_eq!(reasons(&batch).len(), 1);
+    let message = batch.system.message.unwrap();
+    let keys: Vec<_> = message.key.iter().flatten().collect();
+    assert_eq!(keys, ["message 0", "message 2", "message 3"]);
+    let headers = message.headers.values().as_string_view().clone();
+    assert_eq!(headers.iter().flatten().collect::<Vec<_>>(), keys);
+
+    let whole = decode(contract(), &[Message::Value(value), Message::Tombstone("{}")]);
+    let all = decode(contract(), &[Message::Value(value)]).system.message.unwrap();
+    assert_eq!(whole.system.message.unwrap(), all);
 }

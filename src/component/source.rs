@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::decoder::Versioning;
 use crate::error::Result;
+use crate::event::message::MessageColumns;
 use crate::event::{PartitionId, Position, PositionRange, RawImage};
 
 /// What a source tells the process that runs it.
@@ -164,13 +165,15 @@ pub struct RawRecords {
 }
 
 /// What a broker knows of each message beside its value; one entry a record, in their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Messages {
     /// When it was produced or appended, as the topic has it: microseconds UTC.
     pub times: Vec<Option<i64>>,
     /// True for a message whose value is null, by which the item that its key names is gone. The
     /// bytes of such a record are the key's; none where the message has no key.
     pub tombstones: Vec<bool>,
+    /// Keys and headers, where they are asked for.
+    pub columns: Option<Box<MessageColumns>>,
 }
 
 /// How the position of a record follows from its place in the buffer.

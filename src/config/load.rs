@@ -33,6 +33,8 @@ pub struct Loaded {
     pub scratch: PathBuf,
     /// The system columns that the pipeline's rows have.
     pub system: SystemSchema,
+    /// Some SQL reads what a broker carries around a message's value.
+    pub reads_message: bool,
     /// The columns after the last stage, which are the sinks'.
     pub schema: SchemaRef,
     /// The file.
@@ -80,6 +82,7 @@ pub fn load_with(path: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result
         pipeline,
         base_dir,
         blocked,
+        reads_message: false,
         findings: Findings::new(),
         warnings: Findings::new(),
     };
@@ -92,6 +95,7 @@ pub fn load_with(path: &Path, lookup: &dyn Fn(&str) -> Option<String>) -> Result
             contract,
             checkpoint,
             system,
+            reads_message: check.reads_message,
             schema,
             file: absolute,
             base_dir: check.base_dir,
@@ -164,6 +168,8 @@ pub(super) struct Check<'a> {
     pub base_dir: PathBuf,
     /// Sections that the schema has found fault with: what depends on them is not judged.
     blocked: BTreeSet<String>,
+    /// Some SQL reads what a broker carries around a message's value.
+    pub reads_message: bool,
     pub findings: Findings,
     pub warnings: Findings,
 }

@@ -24,6 +24,7 @@ pub(super) fn system_schema(source: &SourceConfig, contract: &Contract) -> Syste
         position: DataType::Int64,
         before,
         extra: contract.evolution == Evolution::Lenient,
+        message: source.has_messages(),
     }
 }
 
@@ -43,7 +44,10 @@ pub(super) fn transforms(
         };
         let steps = [Step::Key("transforms"), Step::Item(index), Step::Key("sql")];
         schema = match output {
-            Ok(output) => output,
+            Ok(checked) => {
+                check.reads_message |= checked.reads_message;
+                checked.schema
+            }
             Err(error) => {
                 check.report(sql_finding(check, &steps, &error));
                 return None;
@@ -101,13 +105,15 @@ pub(super) fn sinks(check: &mut Check<'_>, schema: &SchemaRef, system: &SystemSc
     if !check.is_sound(&["sinks"]) {
         return;
     }
-    let mut findings = Vec::new();
+    let (mut findings, mut is_read) = (Vec::new(), false);
     for (name, sink) in &check.pipeline.sinks {
         let (sinks, name) = (Step::Key("sinks"), Step::Key(name));
-        if let Some(condition) = &sink.condition
-            && let Err(error) = sql::check_condition(condition, schema, system)
-        {
-            findings.push(sql_finding(check, &[sinks, name, Step::Key("where")], &error));
+        match sink.condition.as_ref().map(|it| sql::check_condition(it, schema, system)) {
+            None => {}
+            Some(Ok(reads_message)) => is_read |= reads_message,
+            Some(Err(error)) => {
+                findings.push(sql_finding(check, &[sinks, name, Step::Key("where")], &error));
+            }
         }
         if let Some(parquet) = &sink.parquet {
             let at =
@@ -117,6 +123,7 @@ pub(super) fn sinks(check: &mut Check<'_>, schema: &SchemaRef, system: &SystemSc
         }
     }
     check.findings.extend(findings);
+    check.reads_message |= is_read;
 }
 
 fn is_time(field: &Field) -> bool {

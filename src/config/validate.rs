@@ -11,7 +11,7 @@ use super::load::Check;
 use crate::document::Step;
 use crate::sources::SourceConfig;
 #[cfg(feature = "kafka")]
-use crate::sources::kafka::{GroupProtocol, KafkaConfig, SaslConfig, SaslMechanism};
+use crate::sources::kafka::{GroupProtocol, KafkaConfig, SaslConfig, SaslMechanism, Topics};
 use crate::units::ByteSize;
 
 /// Least memory with which lanes make progress.
@@ -144,6 +144,9 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             if kafka.topics.names().is_empty() {
                 report("kafka", "topics", "the list is empty", "at least one topic");
             }
+            for (what, allowed) in kafka.topics.names().iter().filter_map(|name| topic(name)) {
+                report("kafka", "topics", &what, allowed);
+            }
             let shown_openly = |sasl: &SaslConfig| sasl.mechanism == SaslMechanism::Plain;
             if kafka.tls.is_none() && kafka.sasl.as_ref().is_some_and(shown_openly) {
                 let what = "would send the password as it is over an open connection";
@@ -151,6 +154,10 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             }
             if let Some((what, allowed)) = session_timeout(kafka) {
                 report("kafka", "session_timeout", what, allowed);
+            }
+            let allowed = Duration::from_secs(1)..=Duration::from_secs(3600);
+            if kafka.discovery_interval.is_some_and(|it| !allowed.contains(&it.duration())) {
+                report("kafka", "discovery_interval", "is no useful time", "from 1s to 1h");
             }
         }
     }
@@ -178,6 +185,27 @@ fn time_ranges<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             report("to", format!("lies before `from`, {from}"), "`from` or a later day");
         }
     }
+}
+
+/// What is wrong with the name of a topic or a pattern of names, and what is allowed.
+#[cfg(feature = "kafka")]
+fn topic(text: &str) -> Option<(String, &'static str)> {
+    if !Topics::is_pattern(text) {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        return (text.is_empty() || !text.chars().all(is_allowed)).then(|| {
+            let allowed =
+                "letters, digits, `.`, `_` and `-`; a pattern begins with `^` and ends with `$`";
+            (format!("`{text}` is no name of a topic"), allowed)
+        });
+    }
+    if !text.ends_with('$') {
+        let what = format!("the pattern `{text}` has no end");
+        return Some((what, "`^` in front and `$` behind: a pattern is the whole name"));
+    }
+    let error = regex::Regex::new(text).err()?;
+    let reason = error.to_string();
+    let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    Some((format!("the pattern `{text}` cannot be read: {reason}"), "a regular expression"))
 }
 
 /// What is wrong with a session timeout, and what is allowed.

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod dead_letter;
 pub mod filter;
 pub mod flood;
+pub mod message;
 pub mod operation;
 pub mod position;
 pub mod system;

@@ -10,6 +10,8 @@ use arrow::compute::filter;
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use arrow::error::ArrowError;
 
+use super::message::{HEADERS_TYPE, MessageColumns};
+
 /// `_op`: the operation, text.
 pub const OP: &str = "_op";
 /// `_key`: canonical JSON of the source's key attributes as the source wrote them, text.
@@ -29,9 +31,25 @@ pub const BEFORE: &str = "_before";
 /// `_extra`: attributes that the contract does not know, JSON text.
 pub const EXTRA: &str = "_extra";
 
-/// All names, in the order in which the lake writes them.
-pub const NAMES: [&str; 9] =
-    [OP, KEY, EVENT_TIME, VERSION, STREAM, PARTITION, POSITION, BEFORE, EXTRA];
+/// `_message_key`: the key of a broker's message, text; readable in SQL, not written.
+pub const MESSAGE_KEY: &str = "_message_key";
+/// `_headers`: the headers of a broker's message by name; readable in SQL, not written.
+pub const HEADERS: &str = "_headers";
+
+/// All names: those that the lake writes, in its order, and then those that SQL alone can read.
+pub const NAMES: [&str; 11] = [
+    OP,
+    KEY,
+    EVENT_TIME,
+    VERSION,
+    STREAM,
+    PARTITION,
+    POSITION,
+    BEFORE,
+    EXTRA,
+    MESSAGE_KEY,
+    HEADERS,
+];
 
 /// The Arrow type of every instant in Acequia: microseconds in UTC.
 pub static INSTANT: LazyLock<DataType> =
@@ -49,10 +67,22 @@ pub struct SystemSchema {
     pub before: Option<Fields>,
     /// True where `_extra` exists: the contract is lenient.
     pub extra: bool,
+    /// True where the source is a broker, whose messages have keys and headers.
+    pub message: bool,
 }
 
 impl SystemSchema {
-    /// The fields, in the order of [`NAMES`]; absent ones left out.
+    /// The fields that SQL can read, in the order of [`NAMES`]; absent ones left out.
+    pub fn readable_fields(&self) -> Vec<Arc<Field>> {
+        let mut fields = self.fields();
+        if self.message {
+            fields.push(Arc::new(Field::new(MESSAGE_KEY, DataType::Utf8View, true)));
+            fields.push(Arc::new(Field::new(HEADERS, HEADERS_TYPE.clone(), true)));
+        }
+        fields
+    }
+
+    /// The fields that are written, in the order of [`NAMES`]; absent ones left out.
     pub fn fields(&self) -> Vec<Arc<Field>> {
         let field =
             |name: &str, kind: DataType, nullable| Arc::new(Field::new(name, kind, nullable));
@@ -97,6 +127,8 @@ pub struct SystemColumns {
     pub before: Option<StructArray>,
     /// `_extra`, where the contract is lenient; null in a row without unknown attributes.
     pub extra: Option<StringViewArray>,
+    /// `_message_key` and `_headers`, where the source has them and some SQL reads them.
+    pub message: Option<MessageColumns>,
 }
 
 impl SystemColumns {
@@ -122,6 +154,7 @@ impl SystemColumns {
             position: self.position.slice(offset, length),
             before: self.before.as_ref().map(|column| column.slice(offset, length)),
             extra: self.extra.as_ref().map(|column| column.slice(offset, length)),
+            message: self.message.as_ref().map(|columns| columns.slice(offset, length)),
         }
     }
 
@@ -142,17 +175,21 @@ impl SystemColumns {
             POSITION => Some(self.position.clone()),
             BEFORE => self.before.as_ref().map(|column| Arc::new(column.clone()) as ArrayRef),
             EXTRA => self.extra.as_ref().map(|column| Arc::new(column.clone()) as ArrayRef),
+            MESSAGE_KEY => Some(Arc::new(self.message.as_ref()?.key.clone())),
+            HEADERS => Some(Arc::new(self.message.as_ref()?.headers.clone())),
             _ => None,
         }
     }
 
-    /// The columns as arrays with their fields, in the order of [`NAMES`]; absent ones left out.
+    /// The columns that are written as arrays with their fields, in the order of [`NAMES`]; absent
+    /// ones left out.
     /// `_stream` and `_partition` are repeated for every row.
     pub fn columns(&self) -> Vec<(Arc<Field>, ArrayRef)> {
         let schema = SystemSchema {
             position: self.position.data_type().clone(),
             before: self.before.as_ref().map(|column| column.fields().clone()),
             extra: self.extra.is_some(),
+            message: false,
         };
         let fields = schema.fields();
         fields
@@ -174,6 +211,7 @@ impl SystemColumns {
             position: cast(&self.position)?,
             before: self.before.as_ref().map(|column| downcast(&cast(column)?)).transpose()?,
             extra: self.extra.as_ref().map(|column| downcast(&cast(column)?)).transpose()?,
+            message: self.message.as_ref().map(|columns| columns.filter(keep)).transpose()?,
         })
     }
 }

@@ -163,7 +163,10 @@ pub async fn build(loaded: &Loaded, context: Context, decisions: Decisions) -> R
         )?),
     };
     outlets.prepare(&documents, &control.places).await?;
-    let open = || sources::open(&pipeline.source, &pipeline.name, store.as_ref(), &context);
+    let open = || {
+        let store = store.as_ref();
+        sources::open(&pipeline.source, &pipeline.name, store, loaded.reads_message, &context)
+    };
     let source = until_done(&context, "opening the source", open).await?;
     let mut owner = Owner { uuid: context.randomness.nonce(), task: task_name(), run: 0 };
     if !pipeline.source.is_assigned() {

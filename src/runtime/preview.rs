@@ -62,7 +62,8 @@ pub async fn first_events(loaded: &Loaded, context: &Context, limit: usize) -> R
     let pipeline = &loaded.pipeline;
     let name = format!("preview-{}", context.randomness.nonce());
     let config = pipeline.source.to_look_at(&name);
-    let source = sources::open(&config, &pipeline.name, &store, context).await?;
+    let source =
+        sources::open(&config, &pipeline.name, &store, loaded.reads_message, context).await?;
     // A source that never ends is looked at as far as it goes now.
     let ends: BTreeMap<PartitionId, Position> = source.ends().await?.into_iter().collect();
     let mut seen = 0;

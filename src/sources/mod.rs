@@ -45,6 +45,15 @@ impl SourceConfig {
         }
     }
 
+    /// True where records are messages of a broker, which have keys and headers.
+    pub fn has_messages(&self) -> bool {
+        match self {
+            Self::Archive(_) => false,
+            #[cfg(feature = "kafka")]
+            Self::Kafka(_) => true,
+        }
+    }
+
     /// What a record is that does not say so itself.
     pub fn unmarked(&self) -> Operation {
         match self {
@@ -103,11 +112,13 @@ pub fn version_step(config: &SourceConfig) -> i64 {
 }
 
 /// Open the source that `config` names; its paths are absolute by now. `stream` is the pipeline's
-/// name, and `store` keeps what the source must remember.
+/// name, and `store` keeps what the source must remember. A broker's source gives
+/// keys and headers too where some SQL `reads_message`.
 pub async fn open(
     config: &SourceConfig,
     stream: &str,
     store: &dyn CheckpointStore,
+    reads_message: bool,
     context: &Context,
 ) -> Result<Arc<dyn Source>> {
     match config {
@@ -116,7 +127,7 @@ pub async fn open(
         }
         #[cfg(feature = "kafka")]
         SourceConfig::Kafka(kafka) => {
-            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store).await?))
+            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store, reads_message).await?))
         }
     }
 }

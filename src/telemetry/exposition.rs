@@ -41,9 +41,10 @@ const PROCESS_COUNTERS: [(&str, &str, Count); 3] = [
 type Gauge = fn(&Lane) -> Option<f64>;
 
 /// Gauges of each lane.
-const LANE_GAUGES: [(&str, &str, Gauge); 4] = [
+const LANE_GAUGES: [(&str, &str, Gauge); 5] = [
     ("lag_bytes", "Source bytes still to be read", |lane| lane.lag_bytes().map(|left| left as f64)),
     ("lag_records", "Records still to be read", |lane| lane.lag_records().map(|left| left as f64)),
+    ("lag_seconds", "Age of the newest event read, 0 where none is left", Lane::lag_seconds),
     ("epoch_age_seconds", "Age of the open epoch, 0 where none is open", |lane| {
         Some(lane.epoch_age_seconds())
     }),

@@ -79,6 +79,7 @@ pub(super) struct Lane {
     pub(super) counts: Counts,
     lag_bytes: AtomicU64,
     lag_records: AtomicU64,
+    lag_time_micros: AtomicU64,
     /// Microseconds from the start of the process to the opening of the epoch; [`UNKNOWN`]: closed.
     epoch_opened: AtomicU64,
     /// What the open epoch has taken so far: counted for good when it commits.
@@ -118,6 +119,7 @@ impl Metrics {
             counts: Counts::default(),
             lag_bytes: AtomicU64::new(UNKNOWN),
             lag_records: AtomicU64::new(UNKNOWN),
+            lag_time_micros: AtomicU64::new(UNKNOWN),
             epoch_opened: AtomicU64::new(UNKNOWN),
             open_events: AtomicU64::new(0),
             open_bytes: AtomicU64::new(0),
@@ -255,6 +257,10 @@ impl LaneMetrics {
     pub fn lag_records(&self, records_left: u64) {
         self.0.lag_records.store(records_left, Ordering::Relaxed);
     }
+    /// Age of the newest event that was read while others are left, in microseconds.
+    pub fn lag_time(&self, micros: u64) {
+        self.0.lag_time_micros.store(micros, Ordering::Relaxed);
+    }
     /// The lane waits for something outside (a sink, the store), or goes on.
     pub fn waiting(&self, waits: bool) {
         self.0.waiting.store(waits, Ordering::Relaxed);
@@ -285,6 +291,9 @@ impl Lane {
     }
     pub(super) fn lag_records(&self) -> Option<u64> {
         known(&self.lag_records)
+    }
+    pub(super) fn lag_seconds(&self) -> Option<f64> {
+        known(&self.lag_time_micros).map(|micros| Duration::from_micros(micros).as_secs_f64())
     }
     /// Seconds that the open epoch has been open; zero where none is.
     pub(super) fn epoch_age_seconds(&self) -> f64 {

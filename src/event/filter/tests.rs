@@ -26,6 +26,7 @@ fn batch(operations: &[&str], kept: Option<&[bool]>) -> Batch {
             position: Arc::new(numbers),
             before: None,
             extra: None,
+            message: None,
         },
         raw: RawRows::none(),
         kept: kept.map(|kept| BooleanBuffer::from(kept.to_vec())),

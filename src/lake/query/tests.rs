@@ -23,7 +23,12 @@ fn lake(root: &Path) -> QueryTable {
         root: crate::location::Location::Folder(root.to_owned()),
         granularity: Granularity::Day,
         schema: schema(),
-        system: SystemSchema { position: DataType::Int64, before: Some(before), extra: true },
+        system: SystemSchema {
+            position: DataType::Int64,
+            before: Some(before),
+            extra: true,
+            message: false,
+        },
     }
 }
 

@@ -12,10 +12,12 @@ mod commit;
 mod epoch;
 mod feed;
 mod fence;
+mod lag;
 mod settings;
 
 use std::time::Duration;
 
+use arrow::compute::max;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
@@ -115,6 +117,8 @@ pub struct Lane {
     metrics: LaneMetrics,
     /// Up to where the lane has taken its partition.
     at: Position,
+    /// The newest `_event_time` that it has taken.
+    newest: Option<i64>,
     flood: FloodGuard,
     /// Why nothing further can be read, met behind rows that are committed first.
     damage: Option<Error>,
@@ -191,6 +195,7 @@ impl Lane {
             last_swap,
             metrics,
             at,
+            newest: None,
             flood,
             damage: None,
         })
@@ -347,6 +352,7 @@ impl Lane {
                     };
                     let batch = feed.under_control(fed, self.control.number).await?;
                     let events = batch.events;
+                    self.newest = self.newest.max(max(&batch.system.event_time));
                     let parts = self.parts.clone();
                     self.unless_control_changes(epoch.write(&parts, batch)).await?;
                     self.metrics.epoch_grew(epoch.events, epoch.bytes);
@@ -430,18 +436,6 @@ impl Lane {
         match self.has_reached_end(&self.record.content.next) {
             true => self.store_finalised().await,
             false => Ok(()),
-        }
-    }
-
-    /// How much is left, in bytes or in records, where the end is known.
-    fn show_lag(&self) {
-        let Some(at) = self.at.offset() else { return };
-        if let (Some(size), Some(start)) = (self.start.size, self.start.start.offset()) {
-            self.metrics.lag(size.saturating_sub(at.saturating_sub(start)));
-        }
-        let end = self.parts.source.known_end(&self.start.partition);
-        if let Some(end) = end.and_then(|end| end.offset()) {
-            self.metrics.lag_records(end.saturating_sub(at));
         }
     }
 

@@ -254,6 +254,7 @@ impl Decoder for LineDecoder {
                 position: Arc::new(Int64Array::from(kept_positions)),
                 before: None,
                 extra: None,
+                message: None,
             },
             raw: RawRows::none(),
             kept: None,

@@ -40,6 +40,7 @@ fn system(ops: &[&str], event_time: &str) -> SystemColumns {
         position: Arc::new(Int64Array::from(vec![1; count])),
         before: None,
         extra: None,
+        message: None,
     }
 }
 

@@ -16,6 +16,7 @@ fn system(count: usize) -> SystemColumns {
         position: Arc::new(Int64Array::from_iter_values(0..count as i64)),
         before: None,
         extra: Some(StringViewArray::from_iter_values(vec!["{\"x\":1}"; count])),
+        message: None,
     }
 }
 

@@ -169,6 +169,7 @@ fn batch(first: i64, days: &[Option<i64>]) -> Batch {
             position: Arc::new(positions.collect::<Int64Array>()),
             before: None,
             extra: None,
+            message: None,
         },
         raw: RawRows {
             data: bytes::Bytes::from_static(b"0123456789"),

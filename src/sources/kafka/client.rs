@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use super::TopicPartition;
-use super::config::{GroupProtocol, KafkaConfig};
+use super::config::{GroupProtocol, KafkaConfig, Topics};
 use super::grants::Grants;
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::Interval;
@@ -24,6 +24,11 @@ const QUEUED_KIBIBYTES: &str = "4096";
 const FETCHED_BYTES: &str = "1048576";
 /// Most bytes in one answer of a broker.
 const ANSWER_BYTES: &str = "8388608";
+
+/// Between two looks at which topics there are.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
+/// Topics of the brokers' own, which match no pattern.
+const INTERNAL_TOPICS: &str = "^__.*";
 
 /// Time without a sign of life after which a member is put out of its group.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
@@ -196,6 +201,10 @@ pub(super) fn connect(
     membership: Membership,
 ) -> Result<Arc<Consumer>> {
     let mut settings = ClientConfig::new();
+    let discovery = config.discovery_interval.map_or(DISCOVERY_INTERVAL, Interval::duration);
+    if config.topics.names().iter().any(|name| Topics::is_pattern(name)) {
+        settings.set("topic.blacklist", INTERNAL_TOPICS);
+    }
     settings
         .set("bootstrap.servers", &config.bootstrap)
         .set("group.id", group)
@@ -207,7 +216,7 @@ pub(super) fn connect(
         .set("isolation.level", "read_committed")
         .set("enable.partition.eof", "true")
         .set("allow.auto.create.topics", "false")
-        .set("topic.metadata.refresh.interval.ms", "60000")
+        .set("topic.metadata.refresh.interval.ms", discovery.as_millis().to_string())
         .set("queued.max.messages.kbytes", QUEUED_KIBIBYTES)
         .set("fetch.message.max.bytes", FETCHED_BYTES)
         .set("fetch.max.bytes", ANSWER_BYTES)

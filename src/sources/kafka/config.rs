@@ -15,8 +15,12 @@ pub struct KafkaConfig {
     /// Brokers to ask first, `HOST:PORT`, separated by commas.
     #[schemars(length(min = 1))]
     pub bootstrap: String,
-    /// A topic, or a list of topics.
+    /// A topic, or a list of topics. What begins with `^` and ends with `$` is a pattern, a regular
+    /// expression: all topics that match it, also those made later.
     pub topics: Topics,
+    /// How often topics are looked for that match a pattern, 1m unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery_interval: Option<Interval>,
     /// The consumer group, which spreads the partitions over the tasks that share it. Without it:
     /// the name of the pipeline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -26,8 +30,8 @@ pub struct KafkaConfig {
     /// What a message is that does not say so itself (by `_op`).
     #[serde(default)]
     pub op: MessageOperation,
-    /// Where a topic begins that no task has read before. Partitions that are added to a topic later
-    /// are read from their beginning.
+    /// Where a topic begins that no task has read before. Partitions that are added to a topic later,
+    /// and topics that match a pattern later, are read from their beginning.
     #[serde(default)]
     pub start: StartAt,
     /// How the group spreads partitions. Both kinds are cooperative: tasks that come and go leave
@@ -110,7 +114,12 @@ pub enum Topics {
 }
 
 impl Topics {
-    /// Their names.
+    /// True for a pattern of topics.
+    pub fn is_pattern(text: &str) -> bool {
+        text.starts_with('^')
+    }
+
+    /// Names and patterns, as they are written.
     pub fn names(&self) -> &[String] {
         match self {
             Self::One(topic) => std::slice::from_ref(topic),

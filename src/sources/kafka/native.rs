@@ -42,6 +42,46 @@ pub(super) struct FetchedMessage<'a> {
     pub(super) value: Option<&'a [u8]>,
     /// Milliseconds since 1970.
     pub(super) time: Option<i64>,
+    native: &'a sys::rd_kafka_message_t,
+}
+
+/// Name and value of a header.
+pub(super) type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+impl<'a> FetchedMessage<'a> {
+    /// Its headers, in their order.
+    pub(super) fn headers(&self) -> Vec<Header<'a>> {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is alive, and owns the headers, which outlive `self`.
+        let code = unsafe { sys::rd_kafka_message_headers(self.native, &raw mut headers) };
+        let mut all = Vec::new();
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return all;
+        }
+        loop {
+            let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the headers are alive; all three are written where the answer is no error.
+            let code = unsafe {
+                sys::rd_kafka_header_get_all(
+                    headers,
+                    all.len(),
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut length,
+                )
+            };
+            if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                return all;
+            }
+            // SAFETY: a name ends in a zero byte; `length` bytes of the value stand there unless it
+            // is null.
+            all.push(unsafe {
+                let value =
+                    (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), length));
+                (CStr::from_ptr(name).to_bytes(), value)
+            });
+        }
+    }
 }
 
 /// The queue of one partition, apart from the consumer's own. The partition is fetched into it from
@@ -143,6 +183,7 @@ unsafe fn fetched(message: &sys::rd_kafka_message_t) -> Fetched<'_> {
             key: bytes(message.key, message.key_len),
             value: bytes(message.payload, message.len),
             time: (time >= 0).then_some(time),
+            native: message,
         });
     }
     if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF {

@@ -7,12 +7,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::TopicPartition;
 use super::member::Ending;
-use super::native::{Fetched, FetchedMessage, PartitionQueue};
+use super::native::{Fetched, FetchedMessage, Header, PartitionQueue};
 use crate::component::PartitionReader;
 use crate::component::source::{
     Messages, Oversized, RawBatch, RawContent, RawRecords, RecordPositions,
 };
 use crate::error::{Error, Result};
+use crate::event::message::MessageColumnsBuilder;
 use crate::event::{Position, PositionRange, RawImage};
 
 /// The reader of one partition that this process was given. Dropping it ends the fetching.
@@ -22,6 +23,8 @@ pub(super) struct KafkaReader {
     _ending: Ending,
     partition: TopicPartition,
     max_record_size: u64,
+    /// Keys and headers are wanted.
+    keeps_columns: bool,
     /// Where the next batch begins.
     next: u64,
     /// Bytes of the batch before: the next one is probably like it.
@@ -36,12 +39,14 @@ impl KafkaReader {
         partition: TopicPartition,
         from: u64,
         max_record_size: u64,
+        keeps_columns: bool,
     ) -> Self {
         Self {
             queue,
             _ending: ending,
             partition,
             max_record_size,
+            keeps_columns,
             next: from,
             bytes_before: 0,
             failure: None,
@@ -51,6 +56,7 @@ impl KafkaReader {
     /// What stands in the queue.
     fn take(&mut self) -> Option<RawBatch> {
         let mut batch = Building::like(self.bytes_before, self.next);
+        batch.columns = self.keeps_columns.then(MessageColumnsBuilder::default);
         let (partition, max_record_size) = (&self.partition, self.max_record_size);
         let mut failure = None;
         self.queue.drain(|fetched| match fetched {
@@ -104,6 +110,7 @@ struct Building {
     spans: Vec<(u32, u32)>,
     positions: Vec<u64>,
     messages: Messages,
+    columns: Option<MessageColumnsBuilder>,
     oversized: Vec<Oversized>,
     /// Bytes of keys and values, kept or not.
     bytes: u64,
@@ -130,9 +137,16 @@ impl Building {
         self.positions.push(message.offset);
         self.messages.times.push(message.time.map(|millis| millis.saturating_mul(1000)));
         self.messages.tombstones.push(message.value.is_none());
+        if let Some(columns) = &mut self.columns {
+            let headers = message.headers();
+            let length = |(name, value): &Header<'_>| name.len() + value.map_or(0, <[u8]>::len);
+            self.bytes += headers.iter().map(length).sum::<usize>() as u64;
+            columns.push(message.key, &headers);
+        }
     }
 
-    fn finish(self, from: u64) -> RawBatch {
+    fn finish(mut self, from: u64) -> RawBatch {
+        self.messages.columns = self.columns.map(|columns| Box::new(columns.finish()));
         RawBatch {
             range: PositionRange::new(Position::Offset(from), Position::Offset(self.next)),
             bytes: self.bytes,

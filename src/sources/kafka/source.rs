@@ -1,12 +1,13 @@
 //! The source: hands out what the group gives, and opens it after its fence.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracing::{info, warn};
 
 use super::TopicPartition;
 use super::client::{self, Consumer, GroupEvent, Membership};
@@ -34,19 +35,28 @@ pub struct KafkaSource {
     member: Member,
     /// Events that were taken from the channel and not given out yet.
     taken: Mutex<VecDeque<GroupEvent>>,
-    /// The topics by name, as they were when the source was opened.
-    topics: BTreeMap<String, Described>,
+    /// The topics by name, as they were when they were first met.
+    topics: Mutex<BTreeMap<String, Topic>>,
+    /// Names and patterns, as they are configured.
+    wanted: Vec<String>,
     /// What a message is that does not say so itself.
     operation: MessageOperation,
-    /// Topics of which some partition has a record.
-    known: Vec<String>,
-    start: StartAt,
     max_record_size: u64,
+    /// Readers give keys and headers.
+    keeps_columns: bool,
+}
+
+/// A topic as it was when it was first met.
+#[derive(Debug, Clone)]
+struct Topic {
+    described: Described,
+    /// It is read from its next message on, where nothing says more.
+    begins_at_end: bool,
 }
 
 impl KafkaSource {
     /// Look at the topics of `config` and join the group. `pipeline` names the group where `config`
-    /// does not.
+    /// does not. Readers give keys and headers of messages where it `keeps_columns`.
     ///
     /// # Errors
     /// `Config` where no broker answers, a topic is missing, or may not be read.
@@ -54,10 +64,11 @@ impl KafkaSource {
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
+        keeps_columns: bool,
     ) -> Result<Self> {
-        let source = Self::look(config, pipeline, store).await?;
+        let source = Self { keeps_columns, ..Self::look(config, pipeline, store).await? };
         source.compare(store).await?;
-        let names: Vec<&str> = source.topics.keys().map(String::as_str).collect();
+        let names: Vec<&str> = source.wanted.iter().map(String::as_str).collect();
         source
             .consumer()
             .subscribe(&names)
@@ -75,26 +86,42 @@ impl KafkaSource {
         let group = config.group.as_deref().unwrap_or(pipeline);
         let consumer = client::connect(config, group, Membership::new(sender))?;
         let member = Member::start(consumer.clone())?;
-        let mut topics = BTreeMap::new();
-        for topic in config.topics.names() {
-            let (name, bootstrap) = (topic.clone(), config.bootstrap.clone());
-            let described = blocking(&consumer, move |consumer| {
-                topics::describe_first(consumer, &name, &bootstrap)
-            })
-            .await?;
-            topics.insert(topic.clone(), described);
-        }
         let known = store.partitions().await?;
-        let known = known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
+        let known: BTreeSet<String> =
+            known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
+        let wanted = config.topics.names().to_vec();
+        let (names, bootstrap) = (wanted.clone(), config.bootstrap.clone());
+        let found = blocking(&consumer, move |consumer| {
+            let names = topics::expand_first(consumer, &names, &bootstrap)?;
+            let describe = |name: String| {
+                let described = topics::describe_first(consumer, &name, &bootstrap)?;
+                Ok((name, described))
+            };
+            names.into_iter().map(describe).collect::<Result<Vec<_>>>()
+        })
+        .await?;
+        let begins_at_end = |topic: &String| {
+            // What matches a pattern and was not there before is read from its beginning.
+            let is_new = match wanted.contains(topic) {
+                true => !known.contains(topic),
+                false => known.is_empty(),
+            };
+            is_new && config.start == StartAt::Latest
+        };
+        let topic = |(name, described)| {
+            let begins_at_end = begins_at_end(&name);
+            (name, Topic { described, begins_at_end })
+        };
+        let topics = Mutex::new(found.into_iter().map(topic).collect());
         Ok(Self {
             events: tokio::sync::Mutex::new(events),
             member,
             taken: Mutex::default(),
             topics,
+            wanted,
             operation: config.op,
-            known,
-            start: config.start,
             max_record_size: config.max_record_size.bytes(),
+            keeps_columns: false,
         })
     }
 
@@ -103,7 +130,12 @@ impl KafkaSource {
     async fn compare(&self, store: &dyn CheckpointStore) -> Result<()> {
         for id in store.partitions().await? {
             let Some(name) = TopicPartition::parse(&id).map(|one| one.topic) else { continue };
-            let Some(topic) = self.topics.get(&name) else { continue };
+            let Some(topic) = self.topics().get(&name).map(|topic| topic.described.clone()) else {
+                if topics::matches_any(&self.wanted, &name) {
+                    warn!(topic = name, "the topic is gone, and with it what was not read of it");
+                }
+                continue;
+            };
             let key = Key::Record(id);
             let Some(stored) = store.load(&key).await? else { continue };
             let record = Document::<Record>::decode(&key, &stored.body)?.content;
@@ -131,6 +163,10 @@ impl KafkaSource {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn topics(&self) -> MutexGuard<'_, BTreeMap<String, Topic>> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn partition(&self, id: &PartitionId) -> Result<TopicPartition> {
         let unknown = || Error::fatal(format!("{id} is no partition of a topic"));
         let one = TopicPartition::parse(id).ok_or_else(unknown)?;
@@ -138,10 +174,24 @@ impl KafkaSource {
         Ok(one)
     }
 
-    /// The topic of `one`, as it was when the source was opened.
-    fn topic(&self, one: &TopicPartition) -> Result<&Described> {
+    /// The topic of `one`, as it was when it was first met.
+    fn topic(&self, one: &TopicPartition) -> Result<Topic> {
         let unknown = || Error::fatal(format!("{one} is no partition of these topics"));
-        self.topics.get(&one.topic).ok_or_else(unknown)
+        self.topics().get(&one.topic).cloned().ok_or_else(unknown)
+    }
+
+    /// Get to know the topic of `one`: one that was made while this process ran.
+    async fn meet(&self, one: &TopicPartition) -> Result<()> {
+        if self.topic(one).is_ok() {
+            return Ok(());
+        }
+        let name = one.topic.clone();
+        let described =
+            blocking(self.consumer(), move |consumer| topics::describe(consumer, &name)).await?;
+        info!(topic = one.topic, "a topic that matches has been made");
+        let topic = Topic { described, begins_at_end: false };
+        self.topics().entry(one.topic.clone()).or_insert(topic);
+        Ok(())
     }
 
     /// `one` as the process needs it.
@@ -157,12 +207,8 @@ impl KafkaSource {
     /// `one`, whose oldest and next offsets are `low` and `high`.
     fn describe_at(&self, one: &TopicPartition, (low, high): (u64, u64)) -> Result<PartitionStart> {
         // A partition that a known topic has grown is read from its beginning.
-        let is_new_topic = !self.known.contains(&one.topic);
-        let start = match self.start {
-            StartAt::Latest if is_new_topic => high,
-            StartAt::Latest | StartAt::Earliest => low,
-        };
-        let topic = self.topic(one)?;
+        let Topic { described: topic, begins_at_end } = self.topic(one)?;
+        let start = if begins_at_end { high } else { low };
         let keys_may_move = self.operation == MessageOperation::Upsert;
         if keys_may_move && one.partition >= topic.partitions {
             return Err(grown(&one.topic, topic.partitions, one.partition + 1));
@@ -191,6 +237,7 @@ impl KafkaSource {
             GroupEvent::Assigned(all) => {
                 let mut starts = Vec::with_capacity(all.len());
                 for one in all {
+                    self.meet(one).await?;
                     starts.push(self.describe(one).await?);
                 }
                 SourceEvent::Assigned(starts)
@@ -209,7 +256,8 @@ impl KafkaSource {
 pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
     let source = KafkaSource::look(config, "acequia", store).await?;
     let mut all = Vec::new();
-    for (topic, described) in &source.topics {
+    let topics = source.topics().clone();
+    for (topic, Topic { described, .. }) in topics {
         for partition in 0..described.partitions {
             let one = TopicPartition { topic: topic.clone(), partition };
             let (low, high) = source.watermarks(&one).await?;
@@ -269,7 +317,7 @@ impl Source for KafkaSource {
         })
         .await?;
         let begun = self.member.begin(&one, from).await?;
-        Ok(Box::new(KafkaReader::new(begun, one, from, self.max_record_size)))
+        Ok(Box::new(KafkaReader::new(begun, one, from, self.max_record_size, self.keeps_columns)))
     }
 
     async fn ended(&self, _partition: &PartitionId) -> Result<Vec<PartitionStart>> {
@@ -289,7 +337,7 @@ impl Source for KafkaSource {
         let topic = one.topic.clone();
         let now =
             blocking(self.consumer(), move |consumer| topics::describe(consumer, &topic)).await?;
-        let topic = self.topic(&one)?;
+        let topic = self.topic(&one)?.described;
         if topic.id != now.id {
             return Err(made_anew(&one.topic, "while it was being read"));
         }
@@ -300,7 +348,7 @@ impl Source for KafkaSource {
     }
 
     async fn ends(&self) -> Result<Vec<(PartitionId, Position)>> {
-        let topics: Vec<String> = self.topics.keys().cloned().collect();
+        let topics: Vec<String> = self.topics().keys().cloned().collect();
         blocking(self.consumer(), move |consumer| {
             let mut ends = Vec::new();
             for topic in topics {

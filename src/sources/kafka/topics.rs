@@ -1,13 +1,16 @@
 //! What brokers say of topics. These calls block: they run where that is allowed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use regex::Regex;
 
 use super::TopicPartition;
 use super::client::{Consumer, failed, is_refusal};
+use super::config::Topics;
 use super::native::{self, Described};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
@@ -37,33 +40,74 @@ pub(super) fn describe_first(
     topic: &str,
     bootstrap: &str,
 ) -> Result<Described> {
-    let code = |cause: &KafkaError| match cause {
+    let is_refused = || consumer.context().complains_of(is_refusal);
+    native::describe(consumer, topic, TIMEOUT, is_refused)
+        .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))
+}
+
+/// Why nothing is known of `topic` when the source is opened, and what to do.
+fn refused_first(consumer: &Consumer, cause: KafkaError, topic: &str, bootstrap: &str) -> Error {
+    let code = match &cause {
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     };
-    let is_refused = || consumer.context().complains_of(is_refusal);
     let complains_of = |meant| consumer.context().complains_of(|code| code == meant);
-    native::describe(consumer, topic, TIMEOUT, is_refused).map_err(|cause| {
-        let what = match code(&cause) {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => format!(
-                "there is no topic `{topic}` on {bootstrap}: make it, or correct `source.kafka.topics`"
-            ),
-            Some(code) if is_refusal(code) => format!(
-                "{bootstrap} does not let this user describe topic `{topic}`: allow Describe and Read on it"
-            ),
-            _ if complains_of(RDKafkaErrorCode::Authentication) => format!(
-                "{bootstrap} does not let this user in: check `source.kafka.sasl`"
-            ),
-            _ if complains_of(RDKafkaErrorCode::SSL) => format!(
-                "cannot agree with {bootstrap} on encryption: check `source.kafka.tls`"
-            ),
-            _ => format!(
-                "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)"
-            ),
-        };
-        let told = failed(consumer, what, cause);
-        Error::config(told.to_string())
-    })
+    let what = match code {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            format!("there is no {topic} on {bootstrap}: make it, or correct `source.kafka.topics`")
+        }
+        Some(code) if is_refusal(code) => format!(
+            "{bootstrap} does not let this user describe {topic}: allow Describe and Read on it"
+        ),
+        _ if complains_of(RDKafkaErrorCode::Authentication) => {
+            format!("{bootstrap} does not let this user in: check `source.kafka.sasl`")
+        }
+        _ if complains_of(RDKafkaErrorCode::SSL) => {
+            format!("cannot agree with {bootstrap} on encryption: check `source.kafka.tls`")
+        }
+        _ => format!(
+            "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)"
+        ),
+    };
+    let told = failed(consumer, what, cause);
+    Error::config(told.to_string())
+}
+
+/// The topics that `wanted` names, and those of the cluster that match its patterns, asked when the
+/// source is opened.
+pub(super) fn expand_first(
+    consumer: &Consumer,
+    wanted: &[String],
+    bootstrap: &str,
+) -> Result<BTreeSet<String>> {
+    let (patterns, names): (Vec<_>, Vec<_>) =
+        wanted.iter().cloned().partition(|name| Topics::is_pattern(name));
+    let mut topics: BTreeSet<String> = names.into_iter().collect();
+    if patterns.is_empty() {
+        return Ok(topics);
+    }
+    let metadata = consumer
+        .fetch_metadata(None, TIMEOUT)
+        .map_err(|cause| refused_first(consumer, cause, "any topic", bootstrap))?;
+    for pattern in patterns {
+        let matching = metadata.topics().iter().map(|topic| topic.name().to_owned());
+        let matching = matching.filter(|name| matches_any(std::slice::from_ref(&pattern), name));
+        let before = topics.len();
+        topics.extend(matching);
+        if topics.len() == before {
+            return Err(Error::config(format!(
+                "no topic on {bootstrap} matches `{pattern}`: make one, allow Describe on it, or correct `source.kafka.topics`"
+            )));
+        }
+    }
+    Ok(topics)
+}
+
+/// True where some pattern of `wanted` matches the topic of that name. The brokers' own match none.
+pub(super) fn matches_any(wanted: &[String], name: &str) -> bool {
+    let patterns = wanted.iter().filter(|text| Topics::is_pattern(text));
+    let mut patterns = patterns.filter_map(|text| Regex::new(text).ok());
+    !name.starts_with("__") && patterns.any(|pattern| pattern.is_match(name))
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.

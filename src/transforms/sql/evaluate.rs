@@ -16,6 +16,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::SystemColumns;
 use crate::event::batch::narrow;
+use crate::event::system::{HEADERS, MESSAGE_KEY};
 
 /// A planned SELECT: the columns it reads, then projections and filters in order.
 #[derive(Debug)]
@@ -79,6 +80,15 @@ impl Program {
     /// Schema of the rows it gives.
     pub(super) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// True where it reads what a broker carries around a message's value.
+    pub(super) fn reads_message(&self) -> bool {
+        let is_of_message = |input: &Input| match input {
+            Input::System(name, _) => matches!(name.as_str(), MESSAGE_KEY | HEADERS),
+            Input::Stage(_) => false,
+        };
+        self.inputs.iter().any(is_of_message)
     }
 
     /// Run on `rows` with the system columns beside them; `kept` is the filter so far. Only a

@@ -105,6 +105,7 @@ impl Explain<'_> {
         if system::NAMES.contains(&name) {
             return error.hint(match name {
                 system::BEFORE => "this source gives no image before the change",
+                system::MESSAGE_KEY | system::HEADERS => "this source is no broker of messages",
                 system::EXTRA => "the contract is strict: there are no unknown attributes",
                 _ => "system columns are readable in every part of the SELECT",
             });

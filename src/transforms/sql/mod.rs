@@ -46,23 +46,34 @@ use evaluate::Program;
 #[serde(transparent)]
 pub struct SqlConfig(pub String);
 
-/// The schema that `sql` gives over a stage of schema `input`: everything that [`SqlTransform::new`]
-/// checks, without a context.
+/// What a stage's SELECT gives and reads.
+#[derive(Debug)]
+pub struct Checked {
+    /// The schema of its rows.
+    pub schema: SchemaRef,
+    /// True where it reads what a broker carries around a message's value.
+    pub reads_message: bool,
+}
+
+/// What `sql` is over a stage of schema `input`: everything that [`SqlTransform::new`] checks, without
+/// a context.
 pub fn check_select(
     sql: &str,
     input: &SchemaRef,
     system: &SystemSchema,
-) -> Result<SchemaRef, SqlError> {
-    plan::compile_select(sql, input, system).map(|program| program.schema().clone())
+) -> Result<Checked, SqlError> {
+    let program = plan::compile_select(sql, input, system)?;
+    Ok(Checked { schema: program.schema().clone(), reads_message: program.reads_message() })
 }
 
-/// Everything that [`SqlFilter::new`] checks, without a context.
+/// Everything that [`SqlFilter::new`] checks, without a context; true where it reads what a broker
+/// carries around a message's value.
 pub fn check_condition(
     condition: &str,
     input: &SchemaRef,
     system: &SystemSchema,
-) -> Result<(), SqlError> {
-    plan::compile_condition(condition, input, system).map(drop)
+) -> Result<bool, SqlError> {
+    plan::compile_condition(condition, input, system).map(|program| program.reads_message())
 }
 
 /// The SQL stage.

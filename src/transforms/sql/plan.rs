@@ -150,7 +150,7 @@ pub(super) fn compile_condition(
 fn names(input: &SchemaRef, system: &SystemSchema) -> Names {
     Names {
         stage: input.fields().iter().map(|field| field.name().clone()).collect(),
-        system: system.fields().iter().map(|field| field.name().clone()).collect(),
+        system: system.readable_fields().iter().map(|field| field.name().clone()).collect(),
         members: input.fields().iter().flat_map(|field| members(field.data_type())).collect(),
     }
 }
@@ -180,7 +180,7 @@ fn compile(
     let stage_fields = input.fields().iter().map(|field| {
         Arc::new(field.as_ref().clone().with_nullable(true).with_metadata(HashMap::new()))
     });
-    let table: Vec<Arc<Field>> = stage_fields.chain(system.fields()).collect();
+    let table: Vec<Arc<Field>> = stage_fields.chain(system.readable_fields()).collect();
     let table = Arc::new(Schema::new(table));
     let plans = |mut part: Statement| {
         rewrite::hide_system_columns(&mut part, &names.system);

@@ -55,7 +55,7 @@ pub(super) fn schema() -> SchemaRef {
 }
 
 pub(super) fn system_schema() -> SystemSchema {
-    SystemSchema { position: DataType::Int64, before: None, extra: true }
+    SystemSchema { position: DataType::Int64, before: None, extra: true, message: false }
 }
 
 /// One event of a test.
@@ -141,6 +141,7 @@ pub(super) fn batch(events: &[Event]) -> Batch {
         position: Arc::new(Int64Array::from_iter_values(0..count as i64)),
         before: None,
         extra: Some(StringViewArray::from_iter((0..count).map(|_| None::<&str>))),
+        message: None,
     };
     Batch {
         rows,

@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -78,6 +79,19 @@ impl Topic {
         send_by(&producer, &self.name, messages);
         producer.flush(TIMEOUT).unwrap();
         assert_eq!(producer.in_flight_count(), 0);
+    }
+
+    /// Send messages with headers, each with its key and value, to the first partition.
+    pub(crate) fn send_with_headers<'a>(
+        &self,
+        messages: impl IntoIterator<Item = (&'a str, &'a str, OwnedHeaders)>,
+    ) {
+        let producer: BaseProducer = self.client().create().unwrap();
+        for (key, value, headers) in messages {
+            let record = BaseRecord::to(&self.name).partition(0).key(key).payload(value);
+            producer.send(record.headers(headers)).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(TIMEOUT).unwrap();
     }
 
     /// Send messages in one transaction, and commit or abort it.

@@ -5,6 +5,7 @@ pub(crate) mod broker;
 mod group;
 mod reading;
 mod security;
+mod topics;
 
 use self::broker::Topic;
 use crate::program::Folder;

@@ -181,7 +181,7 @@ fn a_topic_made_anew_while_it_is_read_commits_nothing_of_the_new_one() {
 }
 
 #[test]
-fn the_lag_is_shown_by_records() {
+fn the_lag_is_shown_by_records_and_by_time() {
     let Some(kafka) = services::kafka::shared_or_skip("kafka::reading") else { return };
     let topic = Topic::new(&kafka.bootstrap(), "lag", 1);
     let values: Vec<String> = (0..25).map(value).collect();
@@ -195,6 +195,8 @@ fn the_lag_is_shown_by_records() {
     let (_, shown) = services::http::get(port, "/metrics").unwrap();
     let lane = format!("lane=\"{}-0\"", topic.name);
     let lag = format!("acequia_lane_lag_records{{{lane}}} 0");
+    assert!(shown.contains(&lag), "{shown}");
+    let lag = format!("acequia_lane_lag_seconds{{{lane}}} 0.0");
     assert!(shown.contains(&lag), "{shown}");
     reads.signal(rustix::process::Signal::TERM);
     reads.end().exits(0);

@@ -3,6 +3,7 @@
 use arrow::array::AsArray;
 
 use super::*;
+use crate::event::message::MessageColumnsBuilder;
 
 #[test]
 fn a_star_is_the_stage_and_nothing_else() {
@@ -231,7 +232,7 @@ fn unchanged_columns_keep_what_the_contract_says_of_them() {
         &given.schema(),
         &system_schema(),
     );
-    assert_eq!(origins(&next.unwrap()), ["text = content", "user_id = -"]);
+    assert_eq!(origins(&next.unwrap().schema), ["text = content", "user_id = -"]);
     let replaced = transform("SELECT * REPLACE (lower(user_id) AS user_id) FROM changes").schema();
     assert_eq!(origins(&replaced)[..2], ["user_id = -", "timestamp = timestamp*"]);
 }
@@ -279,4 +280,35 @@ fn text_positions_name_their_letters() {
     let given = apply(&stage, events);
     assert_eq!(given.rejects[0].position, Position::Sequence("4905".into()));
     assert!(given.rows.column(1).as_string_view_opt().is_some());
+}
+
+#[test]
+fn keys_and_headers_of_messages_are_read_and_not_selected() {
+    let system = SystemSchema { message: true, ..system_schema() };
+    let sql = "SELECT *, _message_key AS message_key, _headers['trace'] AS trace, \
+               _headers['none'] AS none FROM (SELECT * FROM changes) AS t WHERE _headers['trace'] <> '1'";
+    let stage =
+        SqlTransform::new(sql, &schema(), &system, "transforms[0].sql", &context()).unwrap();
+    assert!(check_select(sql, &schema(), &system).unwrap().reads_message);
+    assert!(!check_select("SELECT * FROM changes", &schema(), &system).unwrap().reads_message);
+    assert!(check_condition("_headers['trace'] = '1'", &schema(), &system).unwrap());
+
+    let mut messages = MessageColumnsBuilder::default();
+    messages.push(Some(b"k0"), &[(b"trace", Some(b"1"))]);
+    messages.push(None, &[(b"other", Some(b"x")), (b"trace", Some(b"2"))]);
+    let mut batch = batch(&[event("a", 1, 1), event("b", 1, 1)]);
+    batch.system.message = Some(messages.finish());
+    let given = apply(&stage, batch.clone());
+    let texts = |name: &str| -> Vec<Option<String>> {
+        let column = given.rows.column_by_name(name).unwrap().as_string_view().clone();
+        column.iter().map(|text| text.map(str::to_owned)).collect()
+    };
+    assert_eq!(texts("message_key"), [Some("k0".to_owned()), None]);
+    assert_eq!(texts("trace"), [Some("1".to_owned()), Some("2".to_owned())]);
+    assert_eq!(texts("none"), [None, None]);
+    assert_eq!(bits(given.kept.as_ref()), "01");
+    assert!(given.rows.column_by_name("_headers").is_none());
+
+    batch.system.message = None;
+    assert_eq!(apply(&stage, batch).rows.column_by_name("trace").unwrap().null_count(), 2);
 }
