@@ -69,6 +69,8 @@ struct State {
     /// Held while the server is asked.
     turn: tokio::sync::Mutex<()>,
     counts: Mutex<BTreeMap<Fault, u32>>,
+    /// What every request is answered that holds the text, and nothing is done.
+    refusal: Mutex<Option<(String, String)>>,
     /// The answer to the first request that holds all these texts waits for its release.
     held: Mutex<Option<(Vec<String>, Hold)>>,
 }
@@ -112,6 +114,7 @@ impl FaultProxy {
             per_mille: Mutex::new(per_mille),
             turn: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
+            refusal: Mutex::default(),
             held: Mutex::default(),
         });
         let shared = state.clone();
@@ -133,6 +136,18 @@ impl FaultProxy {
     /// From now on spoil so many exchanges of a thousand; 0 heals everything.
     pub fn spoil(&self, per_mille: u64) {
         *self.state.per_mille.lock().unwrap_or_else(PoisonError::into_inner) = per_mille;
+    }
+
+    /// Answer every request that has `text` in its head with `answer`, status line and all, until
+    /// [`allow`](Self::allow).
+    pub fn refuse(&self, text: &str, answer: &str) {
+        let refusal = Some((text.to_owned(), answer.to_owned()));
+        *self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// Let everything through again.
+    pub fn allow(&self) {
+        *self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Hold the answer to the next request that has each of `texts` in its head or body.
@@ -169,6 +184,12 @@ impl State {
         Some(hold)
     }
 
+    /// What a request with this head is answered, where it is refused.
+    fn refusal(&self, head: &str) -> Option<String> {
+        let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.as_ref().filter(|(text, _)| head.contains(text)).map(|(_, answer)| answer.clone())
+    }
+
     /// What happens to a request with this head, and a random number for the details.
     fn draw(&self, head: &str) -> (Option<Fault>, u64) {
         let (roll, detail) = (self.random.next_u64() % 1000, self.random.next_u64());
@@ -192,6 +213,10 @@ impl State {
 
 async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
     let Some((head, body)) = read_request(&mut client).await? else { return Ok(()) };
+    if let Some(answer) = state.refusal(&head) {
+        client.write_all(answer.as_bytes()).await?;
+        return client.shutdown().await;
+    }
     let (fault, detail) = state.draw(&head);
     let error = |status: &str, code: &str| {
         let body = format!(

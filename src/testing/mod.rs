@@ -1,6 +1,7 @@
 //! Doubles and conformance suites for tests and benches.
 
 pub mod conformance;
+pub mod connection_proxy;
 pub mod fault_proxy;
 pub mod staging;
 

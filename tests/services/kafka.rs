@@ -74,7 +74,7 @@ process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,SASL_SSL:SASL_SSL
 auto.create.topics.enable=false
 num.partitions=1
 offsets.topic.num.partitions=1
@@ -109,6 +109,18 @@ pub(crate) const PLAIN_USER: User = ("carolina", "acequia-plain");
 pub(crate) struct KafkaOptions {
     /// A second listener with TLS and passwords: [`Kafka::bootstrap_sasl`].
     pub(crate) sasl_ssl: bool,
+    /// A second plain listener, whose clients are told another port, that of a proxy before it:
+    /// [`Proxied`].
+    pub(crate) proxied: Option<Proxied>,
+}
+
+/// A listener behind a proxy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proxied {
+    /// Where the broker listens.
+    pub(crate) port: u16,
+    /// Where its clients are told to go.
+    pub(crate) advertised: u16,
 }
 
 /// A broker that runs.
@@ -150,7 +162,8 @@ impl Kafka {
         let folder = RunFolder::new("kafka");
         let (port, port_controller) = (free_port(), free_port());
         let port_sasl = options.sasl_ssl.then(free_port);
-        let mut settings = settings(folder.path(), port, port_controller, port_sasl);
+        let mut settings =
+            settings(folder.path(), port, port_controller, port_sasl, options.proxied);
         if port_sasl.is_some() {
             make_keys(&folder)?;
             settings.push_str(&settings_sasl(folder.path()));
@@ -248,14 +261,25 @@ fn java(libraries: &Path, rest: &[&str]) -> Vec<OsString> {
     arguments
 }
 
-fn settings(folder: &Path, port: u16, port_controller: u16, port_sasl: Option<u16>) -> String {
+fn settings(
+    folder: &Path,
+    port: u16,
+    port_controller: u16,
+    port_sasl: Option<u16>,
+    proxied: Option<Proxied>,
+) -> String {
     let mut advertised = format!("PLAINTEXT://127.0.0.1:{port}");
     if let Some(port) = port_sasl {
         write!(advertised, ",SASL_SSL://127.0.0.1:{port}").unwrap();
     }
+    let mut listeners = advertised.clone();
+    if let Some(Proxied { port, advertised: told }) = proxied {
+        write!(listeners, ",PROXIED://127.0.0.1:{port}").unwrap();
+        write!(advertised, ",PROXIED://127.0.0.1:{told}").unwrap();
+    }
     format!(
         "{SETTINGS}\
-         listeners={advertised},CONTROLLER://127.0.0.1:{port_controller}\n\
+         listeners={listeners},CONTROLLER://127.0.0.1:{port_controller}\n\
          advertised.listeners={advertised}\n\
          controller.quorum.voters=1@127.0.0.1:{port_controller}\n\
          log.dirs={}\n",

@@ -3,3 +3,4 @@
 mod checkpoint;
 mod lake;
 pub(crate) mod place;
+mod refusals;

@@ -1,10 +1,10 @@
-//! A topic on a real broker into a lake on S3, while a proxy spoils exchanges with S3 and DynamoDB
-//! and tasks are killed or frozen at chosen steps. Then a checker that knows nothing of the program
-//! reads the topic and the lake.
+//! A topic on a real broker into a lake on S3, while proxies spoil exchanges with S3 and DynamoDB and
+//! connections to the broker, the broker is killed, and tasks are killed or frozen at chosen steps.
+//! Then a checker that knows nothing of the program reads the topic and the lake.
 //!
 //! Each schedule follows from its seed. More of them:
-//! `ACEQUIA_SCHEDULES=200 cargo test --test it schedules -- --nocapture`, one alone:
-//! `ACEQUIA_SCHEDULE=17`.
+//! `ACEQUIA_SCHEDULES=200 cargo test --test it schedules -- --nocapture`, from another seed on:
+//! `ACEQUIA_SCHEDULE_FIRST=200`, one alone: `ACEQUIA_SCHEDULE=17`.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use acequia::runtime::protocol::Step;
+use acequia::testing::connection_proxy::ConnectionProxy;
 use acequia::testing::fault_proxy::FaultProxy;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -23,7 +24,9 @@ use crate::aws::place::{Bucket, make_table, unique};
 use crate::kafka::broker::Topic;
 use crate::kafka::value;
 use crate::program::{Folder, PROGRAM};
+use crate::services::kafka::{Kafka, KafkaOptions, Proxied};
 use crate::services::moto::{ENVIRONMENT, Moto};
+use crate::services::server::free_port;
 use crate::{lake, services};
 
 const PARTITIONS: i32 = 3;
@@ -40,8 +43,31 @@ enum Store {
     Dynamodb,
 }
 
+/// A broker, and the proxy that the program talks to it by.
+struct Broker {
+    kafka: Kafka,
+    proxy: ConnectionProxy,
+    kills: u32,
+}
+
+impl Broker {
+    fn start() -> Self {
+        let port = free_port();
+        let proxy = ConnectionProxy::start(SocketAddr::from(([127, 0, 0, 1], port)), 1).unwrap();
+        let proxied = Some(Proxied { port, advertised: proxy.port() });
+        let options = KafkaOptions { proxied, ..KafkaOptions::default() };
+        Self { kafka: Kafka::start_with(options).unwrap(), proxy, kills: 0 }
+    }
+
+    /// `bootstrap.servers` for the program.
+    fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.proxy.port())
+    }
+}
+
 /// One schedule, while it runs.
-struct Schedule {
+struct Schedule<'a> {
+    broker: &'a mut Broker,
     random: StdRng,
     topic: Topic,
     partitions: i32,
@@ -51,12 +77,14 @@ struct Schedule {
     proxy: FaultProxy,
 }
 
-impl Schedule {
-    fn new(seed: u64, store: Store, bootstrap: &str, moto: &Moto) -> Self {
+impl<'a> Schedule<'a> {
+    fn new(seed: u64, store: Store, broker: &'a mut Broker, moto: &Moto) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let upstream = SocketAddr::from(([127, 0, 0, 1], moto.port()));
         let proxy = FaultProxy::start(upstream, seed, random.random_range(0..=120)).unwrap();
-        let topic = Topic::new(bootstrap, "schedule", PARTITIONS);
+        broker.proxy.spoil(random.random_range(0..=50));
+        let topic = Topic::new(&broker.kafka.bootstrap(), "schedule", PARTITIONS);
+        let bootstrap = broker.bootstrap();
         let (folder, bucket) = (Folder::new(), Bucket::new(moto, "schedule"));
         let checkpoint = match store {
             Store::S3 => format!("s3: {{ url: \"{}\" }}", bucket.url("checkpoints")),
@@ -79,7 +107,7 @@ impl Schedule {
             bucket.url("letters"),
             proxy.endpoint()
         ));
-        Self { random, topic, partitions: PARTITIONS, sent: 0, folder, bucket, proxy }
+        Self { broker, random, topic, partitions: PARTITIONS, sent: 0, folder, bucket, proxy }
     }
 
     fn send(&mut self, count: usize) {
@@ -147,12 +175,26 @@ impl Schedule {
         assert!(life.end(LONGEST).success(), "{}", life.text());
     }
 
+    /// The broker is killed under a task that has begun, and comes back.
+    fn broker_killed(&mut self) {
+        let mut task = self.task(None, Signal::KILL);
+        while task.last().is_none() && task.child.try_wait().unwrap().is_none() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        std::thread::park_timeout(Duration::from_millis(self.random.random_range(0..1_500)));
+        self.broker.kafka.server.kill();
+        self.broker.kills += 1;
+        self.broker.kafka.server.restart();
+        assert!(task.end(LONGEST).success(), "{}", task.text());
+    }
+
     fn play(&mut self, reached: &mut Reached) {
         self.send(MESSAGES / 2);
         for _ in 0..self.random.random_range(1..=2) {
-            match self.random.random_bool(0.25) {
-                true => self.frozen(reached),
-                false => self.killed(reached),
+            match self.random.random_range(0..20) {
+                0..3 => self.broker_killed(),
+                3..8 => self.frozen(reached),
+                _ => self.killed(reached),
             }
             if self.partitions == PARTITIONS && self.random.random_bool(0.2) {
                 self.partitions += 1;
@@ -161,6 +203,7 @@ impl Schedule {
             self.send(MESSAGES / 4);
         }
         self.proxy.spoil(0);
+        self.broker.proxy.spoil(0);
         let mut last = self.task(None, Signal::KILL);
         assert!(last.end(LONGEST).success(), "{}", last.text());
     }
@@ -201,19 +244,22 @@ fn asked(name: &str) -> Option<u64> {
 #[test]
 fn every_message_is_there_once_after_any_schedule() {
     let test = "schedules";
-    let Some(kafka) = services::kafka::shared_or_skip(test) else { return };
+    // The shared one says whether there can be one at all; this one will be killed.
+    let Some(_) = services::kafka::shared_or_skip(test) else { return };
+    let mut broker = Broker::start();
     let Some(moto) = services::moto::shared_or_skip(test) else { return };
     let Some(python) = lake::python() else { return };
     let count = asked("ACEQUIA_SCHEDULES").unwrap_or(6);
+    let first = asked("ACEQUIA_SCHEDULE_FIRST").unwrap_or(0);
     let seeds = match asked("ACEQUIA_SCHEDULE") {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => first..first + count,
     };
     let (mut s3, mut dynamodb) = (Reached::new(), Reached::new());
     for seed in seeds {
         let store = if seed % 2 == 0 { Store::S3 } else { Store::Dynamodb };
         let reached = if store == Store::S3 { &mut s3 } else { &mut dynamodb };
-        let mut schedule = Schedule::new(seed, store, &kafka.bootstrap(), moto);
+        let mut schedule = Schedule::new(seed, store, &mut broker, moto);
         let begun = std::time::Instant::now();
         println!("schedule {seed}: {store:?}");
         schedule.play(reached);
@@ -221,6 +267,7 @@ fn every_message_is_there_once_after_any_schedule() {
         println!("schedule {seed}: {took:.1?}, spoiled {spoiled:?}");
         schedule.check(&python);
     }
+    println!("the broker was killed {} times, spoiled {:?}", broker.kills, broker.proxy.counts());
     for (store, reached) in [("s3", &s3), ("dynamodb", &dynamodb)] {
         println!("{store}: interrupted after the announcement of {reached:?}");
         if count >= 100 {
