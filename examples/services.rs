@@ -59,7 +59,9 @@ impl Choice {
 
     fn start(self, options: &Options) -> Result<Running, Missing> {
         match self {
-            Self::Kafka => kafka(KafkaOptions { sasl_ssl: options.sasl }),
+            Self::Kafka => {
+                kafka(KafkaOptions { sasl_ssl: options.sasl, ..KafkaOptions::default() })
+            }
             Self::Moto => moto(),
         }
     }

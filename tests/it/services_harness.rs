@@ -124,7 +124,7 @@ fn kafka_comes_back_on_the_same_port_and_data() {
 
 #[test]
 fn kafka_listens_with_passwords_too() {
-    let options = KafkaOptions { sasl_ssl: true };
+    let options = KafkaOptions { sasl_ssl: true, ..KafkaOptions::default() };
     let kafka =
         crate::services::or_skip("kafka_listens_with_passwords_too", Kafka::start_with(options));
     let Some(kafka) = kafka else { return };

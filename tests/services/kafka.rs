@@ -96,6 +96,12 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=1500
 ";
 
+/// Those who do not log in, the broker itself among them, may do anything.
+const SETTINGS_AUTHORIZER: &str = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+";
+
 /// A name and a password.
 pub(crate) type User = (&'static str, &'static str);
 
@@ -109,6 +115,8 @@ pub(crate) const PLAIN_USER: User = ("carolina", "acequia-plain");
 pub(crate) struct KafkaOptions {
     /// A second listener with TLS and passwords: [`Kafka::bootstrap_sasl`].
     pub(crate) sasl_ssl: bool,
+    /// Whoever has logged in may do only what an ACL allows.
+    pub(crate) authorizer: bool,
 }
 
 /// A broker that runs.
@@ -154,6 +162,9 @@ impl Kafka {
         if port_sasl.is_some() {
             make_keys(&folder)?;
             settings.push_str(&settings_sasl(folder.path()));
+        }
+        if options.authorizer {
+            settings.push_str(SETTINGS_AUTHORIZER);
         }
         fs::write(folder.join("server.properties"), settings).unwrap();
         fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();

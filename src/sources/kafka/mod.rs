@@ -3,7 +3,8 @@
 //!
 //! [`client`] makes the consumer and answers the group's calls, [`grants`] keeps what the group has
 //! given and what of it is being read, [`member`] is the thread that polls. [`topics`] asks brokers
-//! about topics, [`source`] hands partitions out, [`reader`] reads one. [`native`] holds the few
+//! about topics, [`source`] hands partitions out, [`reader`] reads one, [`health`] knows which
+//! partitions get nothing. [`native`] holds the few
 //! calls of librdkafka that its Rust wrapper does not have.
 //!
 //! The version of an event is `(incarnation << 48) | offset`. The offsets that the group keeps are
@@ -12,6 +13,7 @@
 mod client;
 mod config;
 mod grants;
+mod health;
 mod member;
 mod native;
 mod reader;

@@ -49,7 +49,7 @@ impl KafkaSource {
     /// does not.
     ///
     /// # Errors
-    /// `Config` where no broker answers, a topic is missing, or may not be read.
+    /// `Config` where no broker answers, a topic is missing, or may not be read, or not in this group.
     pub async fn open(
         config: &KafkaConfig,
         pipeline: &str,
@@ -57,6 +57,11 @@ impl KafkaSource {
     ) -> Result<Self> {
         let source = Self::look(config, pipeline, store).await?;
         source.compare(store).await?;
+        let (group, bootstrap) = (group_of(config, pipeline), config.bootstrap.clone());
+        blocking(source.consumer(), move |consumer| {
+            topics::check_group(consumer, &group, &bootstrap)
+        })
+        .await?;
         let names: Vec<&str> = source.topics.keys().map(String::as_str).collect();
         source
             .consumer()
@@ -72,8 +77,8 @@ impl KafkaSource {
         store: &dyn CheckpointStore,
     ) -> Result<Self> {
         let (sender, events) = unbounded_channel();
-        let group = config.group.as_deref().unwrap_or(pipeline);
-        let consumer = client::connect(config, group, Membership::new(sender))?;
+        let group = group_of(config, pipeline);
+        let consumer = client::connect(config, &group, Membership::new(sender))?;
         let member = Member::start(consumer.clone())?;
         let mut topics = BTreeMap::new();
         for topic in config.topics.names() {
@@ -221,6 +226,11 @@ pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result
     Ok(all)
 }
 
+/// The consumer group of `config`, where a pipeline reads by it.
+fn group_of(config: &KafkaConfig, pipeline: &str) -> String {
+    config.group.clone().unwrap_or_else(|| pipeline.to_owned())
+}
+
 /// Keys move between partitions when a topic grows, and versions compare inside one partition only.
 fn grown(topic: &str, before: i32, now: i32) -> Error {
     Error::halted(format!(
@@ -319,6 +329,11 @@ impl Source for KafkaSource {
     fn known_end(&self, partition: &PartitionId) -> Option<Position> {
         let one = TopicPartition::parse(partition)?;
         native::known_end(self.consumer(), &one).map(Position::Offset)
+    }
+
+    fn is_waiting(&self, partition: &PartitionId) -> bool {
+        let Some(one) = TopicPartition::parse(partition) else { return false };
+        self.consumer().context().health().is_waiting(&one)
     }
 
     fn still_assigned(&self, partition: &PartitionId) -> bool {

@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::TopicPartition;
 use super::client::{Consumer, failed, is_refusal};
-use super::native::{self, Described};
+use super::native::{self, Described, Patience};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// How long a broker may take to answer.
@@ -27,7 +27,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// What `topic` is.
 pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
-    native::describe(consumer, topic, TIMEOUT, || false)
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    native::describe(consumer, topic, patience)
         .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
 }
 
@@ -37,14 +38,11 @@ pub(super) fn describe_first(
     topic: &str,
     bootstrap: &str,
 ) -> Result<Described> {
-    let code = |cause: &KafkaError| match cause {
-        KafkaError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
-    let is_refused = || consumer.context().complains_of(is_refusal);
+    let is_hopeless = || consumer.context().complains_of(is_refusal);
+    let patience = Patience { timeout: TIMEOUT, is_hopeless };
     let complains_of = |meant| consumer.context().complains_of(|code| code == meant);
-    native::describe(consumer, topic, TIMEOUT, is_refused).map_err(|cause| {
-        let what = match code(&cause) {
+    let described = native::describe(consumer, topic, patience).map_err(|cause| {
+        let what = match code_of(&cause) {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition) => format!(
                 "there is no topic `{topic}` on {bootstrap}: make it, or correct `source.kafka.topics`"
             ),
@@ -63,7 +61,37 @@ pub(super) fn describe_first(
         };
         let told = failed(consumer, what, cause);
         Error::config(told.to_string())
-    })
+    })?;
+    match described.is_readable {
+        true => Ok(described),
+        false => Err(Error::config(format!(
+            "{bootstrap} does not let this user read topic `{topic}`: allow Read on it"
+        ))),
+    }
+}
+
+/// This user may be a member of `group`, asked when the source is opened. Whatever else is wrong is
+/// met when the group is joined.
+pub(super) fn check_group(consumer: &Consumer, group: &str, bootstrap: &str) -> Result<()> {
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    let may_join = native::may_join(consumer, group, patience);
+    let is_refused = may_join.as_ref().map_or_else(
+        |cause| code_of(cause) == Some(RDKafkaErrorCode::GroupAuthorizationFailed),
+        |may| !may,
+    );
+    match is_refused {
+        false => Ok(()),
+        true => Err(Error::config(format!(
+            "{bootstrap} does not let this user read in group `{group}`: allow Read on the group, or name another by `source.kafka.group`"
+        ))),
+    }
+}
+
+fn code_of(cause: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match cause {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.

@@ -23,7 +23,7 @@ fn run(folder: &Folder, password: &str) -> Ended {
 
 #[test]
 fn a_user_logs_in_over_tls_and_whoever_cannot_is_told_why() {
-    let options = KafkaOptions { sasl_ssl: true };
+    let options = KafkaOptions { sasl_ssl: true, ..KafkaOptions::default() };
     let started = Kafka::start_with(options);
     let Some(kafka) = services::or_skip("kafka::security", started) else { return };
     let open = Topic::new(&kafka.bootstrap(), "secured", 1);
