@@ -11,7 +11,7 @@ use super::load::Check;
 use crate::document::Step;
 use crate::sources::SourceConfig;
 #[cfg(feature = "kafka")]
-use crate::sources::kafka::{GroupProtocol, KafkaConfig, SaslConfig, SaslMechanism};
+use crate::sources::kafka::{GroupProtocol, KafkaConfig};
 use crate::units::ByteSize;
 
 /// Least memory with which lanes make progress.
@@ -144,14 +144,10 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             if kafka.topics.names().is_empty() {
                 report("kafka", "topics", "the list is empty", "at least one topic");
             }
-            let shown_openly = |sasl: &SaslConfig| sasl.mechanism == SaslMechanism::Plain;
-            if kafka.tls.is_none() && kafka.sasl.as_ref().is_some_and(shown_openly) {
-                let what = "would send the password as it is over an open connection";
-                report("kafka", "sasl", what, "add `tls: {}`, or a SCRAM mechanism");
-            }
             if let Some((what, allowed)) = session_timeout(kafka) {
                 report("kafka", "session_timeout", what, allowed);
             }
+            wrong.extend(sasl(kafka));
         }
     }
 }
@@ -178,6 +174,16 @@ fn time_ranges<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             report("to", format!("lies before `from`, {from}"), "`from` or a later day");
         }
     }
+}
+
+/// What does not fit together in how a source logs in.
+#[cfg(feature = "kafka")]
+fn sasl<'a>(kafka: &KafkaConfig) -> impl Iterator<Item = Wrong<'a>> {
+    let misfits = kafka.sasl.as_ref().map(|sasl| sasl.misfits(kafka.tls.is_some()));
+    misfits.into_iter().flatten().map(|(key, what, allowed)| {
+        let keys = ["source", "kafka", "sasl"].into_iter().chain(key);
+        (keys.map(Step::Key).collect(), what, allowed.to_owned())
+    })
 }
 
 /// What is wrong with a session timeout, and what is allowed.

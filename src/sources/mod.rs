@@ -82,14 +82,18 @@ impl SourceConfig {
 
 /// Every partition that the source has now, without reading or taking part in a group. An archive
 /// has none to tell: its files are in its manifest, and never change.
-pub async fn survey(config: &SourceConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
+pub async fn survey(
+    config: &SourceConfig,
+    store: &dyn CheckpointStore,
+    context: &Context,
+) -> Result<Vec<Surveyed>> {
     match config {
         SourceConfig::Archive(_) => {
-            let _ = store;
+            let _ = (store, context);
             Ok(Vec::new())
         }
         #[cfg(feature = "kafka")]
-        SourceConfig::Kafka(kafka) => kafka::survey(kafka, store).await,
+        SourceConfig::Kafka(kafka) => kafka::survey(kafka, store, context).await,
     }
 }
 
@@ -116,7 +120,7 @@ pub async fn open(
         }
         #[cfg(feature = "kafka")]
         SourceConfig::Kafka(kafka) => {
-            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store).await?))
+            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store, context).await?))
         }
     }
 }

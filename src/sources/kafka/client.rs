@@ -16,6 +16,7 @@ use super::TopicPartition;
 use super::config::{GroupProtocol, KafkaConfig};
 use super::grants::Grants;
 use super::health::Health;
+use super::sasl::Login;
 use crate::error::{Error, Result};
 use crate::units::Interval;
 
@@ -282,10 +283,10 @@ fn secure(settings: &mut ClientConfig, config: &KafkaConfig) {
         }
     }
     if let Some(sasl) = &config.sasl {
-        settings
-            .set("sasl.mechanism", sasl.mechanism.as_str())
-            .set("sasl.username", &sasl.username)
-            .set("sasl.password", sasl.password.reveal());
+        settings.set("sasl.mechanism", sasl.mechanism.as_str());
+        if let Some(Login::Password { username, password }) = sasl.login() {
+            settings.set("sasl.username", username).set("sasl.password", password.reveal());
+        }
     }
 }
 

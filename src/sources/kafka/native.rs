@@ -178,6 +178,37 @@ pub(super) fn known_end(consumer: &Consumer, one: &TopicPartition) -> Option<u64
     u64::try_from(high).ok().filter(|_| is_known)
 }
 
+/// Log in with `token` from now on, until `expires_millis` since 1970.
+///
+/// librdkafka's own message of a refusal may repeat the token: it is dropped.
+pub(super) fn set_token(
+    consumer: &Consumer,
+    token: &str,
+    expires_millis: i64,
+) -> Result<(), KafkaError> {
+    let token = CString::new(token)?;
+    // What the user is called is the brokers' to find out.
+    let principal = c"acequia";
+    let mut dropped = [0; 128];
+    // SAFETY: the client lives as long as `consumer`; the texts are copied.
+    let code = unsafe {
+        sys::rd_kafka_oauthbearer_set_token(
+            consumer.client().native_ptr(),
+            token.as_ptr(),
+            expires_millis,
+            principal.as_ptr(),
+            ptr::null_mut(),
+            0,
+            dropped.as_mut_ptr(),
+            dropped.len(),
+        )
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(KafkaError::Global(code.into())),
+    }
+}
+
 /// What a topic is, as a broker describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Described {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::TopicPartition;
 use super::client::{self, Consumer, GroupEvent, Membership};
 use super::config::{KafkaConfig, MessageOperation, StartAt};
+use super::login::{Renewal, Tokens};
 use super::member::Member;
 use super::native::{self, Described};
 use super::reader::KafkaReader;
@@ -18,7 +19,8 @@ use super::topics::{self, blocking};
 use crate::component::checkpoint::{Document, Key};
 use crate::component::source::Surveyed;
 use crate::component::{
-    CheckpointStore, PartitionReader, PartitionStart, Record, Source, SourceEvent, Versioning,
+    CheckpointStore, Context, PartitionReader, PartitionStart, Record, Source, SourceEvent,
+    Versioning,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{PartitionId, Position};
@@ -32,6 +34,8 @@ pub struct KafkaSource {
     // Declared first: the group's calls are of no interest while the member leaves.
     events: tokio::sync::Mutex<UnboundedReceiver<GroupEvent>>,
     member: Member,
+    /// Keeps the login fresh.
+    _renewal: Option<Renewal>,
     /// Events that were taken from the channel and not given out yet.
     taken: Mutex<VecDeque<GroupEvent>>,
     /// The topics by name, as they were when the source was opened.
@@ -49,13 +53,15 @@ impl KafkaSource {
     /// does not.
     ///
     /// # Errors
-    /// `Config` where no broker answers, a topic is missing, or may not be read, or not in this group.
+    /// `Config` where no broker answers, no token is to be had, a topic is missing, or may not be
+    /// read, or not in this group.
     pub async fn open(
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
+        context: &Context,
     ) -> Result<Self> {
-        let source = Self::look(config, pipeline, store).await?;
+        let source = Self::look(config, pipeline, store, context).await?;
         source.compare(store).await?;
         let (group, bootstrap) = (group_of(config, pipeline), config.bootstrap.clone());
         blocking(source.consumer(), move |consumer| {
@@ -75,10 +81,17 @@ impl KafkaSource {
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
+        context: &Context,
     ) -> Result<Self> {
+        let login = match Tokens::of(config, context).await? {
+            Some(tokens) => Some((tokens.first().await?, tokens)),
+            None => None,
+        };
         let (sender, events) = unbounded_channel();
         let group = group_of(config, pipeline);
         let consumer = client::connect(config, &group, Membership::new(sender))?;
+        let renewal = login.map(|(first, tokens)| Renewal::start(&consumer, tokens, &first));
+        let renewal = renewal.transpose()?;
         let member = Member::start(consumer.clone())?;
         let mut topics = BTreeMap::new();
         for topic in config.topics.names() {
@@ -94,6 +107,7 @@ impl KafkaSource {
         Ok(Self {
             events: tokio::sync::Mutex::new(events),
             member,
+            _renewal: renewal,
             taken: Mutex::default(),
             topics,
             operation: config.op,
@@ -211,8 +225,12 @@ impl KafkaSource {
 ///
 /// # Errors
 /// See [`KafkaSource::open`].
-pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
-    let source = KafkaSource::look(config, "acequia", store).await?;
+pub async fn survey(
+    config: &KafkaConfig,
+    store: &dyn CheckpointStore,
+    context: &Context,
+) -> Result<Vec<Surveyed>> {
+    let source = KafkaSource::look(config, "acequia", store, context).await?;
     let mut all = Vec::new();
     for (topic, described) in &source.topics {
         for partition in 0..described.partitions {

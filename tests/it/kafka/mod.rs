@@ -6,6 +6,7 @@ mod group;
 mod permissions;
 mod reading;
 mod security;
+mod tokens;
 mod waits;
 
 use std::time::{Duration, Instant};
