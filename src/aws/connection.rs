@@ -100,7 +100,7 @@ impl Aws {
     }
 
     /// Settings from the pipeline, the environment and the machine.
-    async fn found(&self) -> &SdkConfig {
+    pub(super) async fn found(&self) -> &SdkConfig {
         self.shared.found.get_or_init(|| find(&self.shared.config)).await
     }
 }

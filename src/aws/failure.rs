@@ -110,13 +110,7 @@ impl Call<'_> {
         let said = error.message().map(|said| format!(" ({said})")).unwrap_or_default();
         let (passes, why) = match meaning(error) {
             Meaning::Away(cause) => (false, format!("the server was not reached: {cause}")),
-            Meaning::NoCredentials(cause) => (
-                false,
-                format!(
-                    "no AWS credentials were found: set AWS_ACCESS_KEY_ID and \
-                     AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the task a role ({cause})"
-                ),
-            ),
+            Meaning::NoCredentials(cause) => (false, no_credentials(&cause)),
             Meaning::WrongCredentials => {
                 (false, format!("AWS does not accept the credentials: renew or replace them{said}"))
             }
@@ -143,6 +137,14 @@ impl Call<'_> {
         };
         (passes, format!("cannot {what}: {why}"))
     }
+}
+
+/// What to do where the chain of providers ends without credentials.
+pub(super) fn no_credentials(cause: &str) -> String {
+    format!(
+        "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+         AWS_PROFILE, or give the task a role ({cause})"
+    )
 }
 
 /// The error code in a service's answer.
@@ -213,7 +215,7 @@ fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Cred
 }
 
 /// The last cause of a chain: the layers above it name the SDK's own parts.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut last = error;
     while let Some(cause) = last.source() {
         last = cause;

@@ -8,12 +8,16 @@ mod connection;
 mod failure;
 #[cfg(feature = "aws")]
 pub mod objects;
+#[cfg(feature = "aws")]
+mod signing;
 
 pub use self::config::{AwsConfig, RoleConfig};
 #[cfg(feature = "aws")]
 pub use self::connection::{Aws, http_client};
 #[cfg(feature = "aws")]
 pub use self::failure::{Call, Phase, code, is_absent, status};
+#[cfg(feature = "aws")]
+pub use self::signing::{Presigned, Presigning};
 
 /// Without the feature `aws` there are no clients.
 #[cfg(not(feature = "aws"))]

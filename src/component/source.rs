@@ -85,6 +85,13 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// True while `partition` gives nothing because something outside fails (its broker, a
+    /// permission), as far as is known without asking anybody.
+    fn is_waiting(&self, partition: &PartitionId) -> bool {
+        let _ = partition;
+        false
+    }
+
     /// True where the group or the lease table still gives `partition` to this process, so that a
     /// lane that lost its record may fence again. Sources that nothing assigns answer false.
     fn still_assigned(&self, partition: &PartitionId) -> bool;

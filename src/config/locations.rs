@@ -36,6 +36,11 @@ impl PipelineConfig {
                         all.extend(file.as_mut().map(|file| (steps, Location::Path(file))));
                     }
                 }
+                let sasl = kafka.sasl.as_mut();
+                if let Some(file) = sasl.and_then(|sasl| sasl.token_file.as_mut()) {
+                    let steps = keys(&["source", "kafka", "sasl", "token_file"]);
+                    all.push((steps, Location::Path(file)));
+                }
             }
         }
         for (name, sink) in &mut self.sinks {

@@ -11,7 +11,7 @@ use super::load::Check;
 use crate::document::Step;
 use crate::sources::SourceConfig;
 #[cfg(feature = "kafka")]
-use crate::sources::kafka::{GroupProtocol, KafkaConfig, SaslConfig, SaslMechanism, Topics};
+use crate::sources::kafka::{GroupProtocol, KafkaConfig, Topics};
 use crate::units::ByteSize;
 
 /// Least memory with which lanes make progress.
@@ -147,11 +147,6 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             for (what, allowed) in kafka.topics.names().iter().filter_map(|name| topic(name)) {
                 report("kafka", "topics", &what, allowed);
             }
-            let shown_openly = |sasl: &SaslConfig| sasl.mechanism == SaslMechanism::Plain;
-            if kafka.tls.is_none() && kafka.sasl.as_ref().is_some_and(shown_openly) {
-                let what = "would send the password as it is over an open connection";
-                report("kafka", "sasl", what, "add `tls: {}`, or a SCRAM mechanism");
-            }
             if let Some((what, allowed)) = session_timeout(kafka) {
                 report("kafka", "session_timeout", what, allowed);
             }
@@ -159,6 +154,7 @@ fn source<'a>(check: &'a Check<'_>, wrong: &mut Vec<Wrong<'a>>) {
             if kafka.discovery_interval.is_some_and(|it| !allowed.contains(&it.duration())) {
                 report("kafka", "discovery_interval", "is no useful time", "from 1s to 1h");
             }
+            wrong.extend(sasl(kafka));
         }
     }
 }
@@ -206,6 +202,16 @@ fn topic(text: &str) -> Option<(String, &'static str)> {
     let reason = error.to_string();
     let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
     Some((format!("the pattern `{text}` cannot be read: {reason}"), "a regular expression"))
+}
+
+/// What does not fit together in how a source logs in.
+#[cfg(feature = "kafka")]
+fn sasl<'a>(kafka: &KafkaConfig) -> impl Iterator<Item = Wrong<'a>> {
+    let misfits = kafka.sasl.as_ref().map(|sasl| sasl.misfits(kafka.tls.is_some()));
+    misfits.into_iter().flatten().map(|(key, what, allowed)| {
+        let keys = ["source", "kafka", "sasl"].into_iter().chain(key);
+        (keys.map(Step::Key).collect(), what, allowed.to_owned())
+    })
 }
 
 /// What is wrong with a session timeout, and what is allowed.

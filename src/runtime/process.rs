@@ -184,14 +184,18 @@ impl Process {
     }
 
     async fn take(&mut self, event: SourceEvent) -> Result<()> {
-        self.parts.documents.context.metrics.assigned();
+        let metrics = &self.parts.documents.context.metrics;
+        metrics.assigned();
         match event {
             SourceEvent::Assigned(starts) => {
                 self.waiting.extend(starts);
                 self.start_waiting().await?;
             }
             SourceEvent::Revoked(partitions) => self.order(&partitions, LaneOrder::Drain),
-            SourceEvent::Lost(partitions) => self.order(&partitions, LaneOrder::Stop),
+            SourceEvent::Lost(partitions) => {
+                metrics.unassigned();
+                self.order(&partitions, LaneOrder::Stop);
+            }
             SourceEvent::Finished => self.source_ended = true,
         }
         Ok(())

@@ -91,14 +91,18 @@ impl SourceConfig {
 
 /// Every partition that the source has now, without reading or taking part in a group. An archive
 /// has none to tell: its files are in its manifest, and never change.
-pub async fn survey(config: &SourceConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
+pub async fn survey(
+    config: &SourceConfig,
+    store: &dyn CheckpointStore,
+    context: &Context,
+) -> Result<Vec<Surveyed>> {
     match config {
         SourceConfig::Archive(_) => {
-            let _ = store;
+            let _ = (store, context);
             Ok(Vec::new())
         }
         #[cfg(feature = "kafka")]
-        SourceConfig::Kafka(kafka) => kafka::survey(kafka, store).await,
+        SourceConfig::Kafka(kafka) => kafka::survey(kafka, store, context).await,
     }
 }
 
@@ -127,7 +131,8 @@ pub async fn open(
         }
         #[cfg(feature = "kafka")]
         SourceConfig::Kafka(kafka) => {
-            Ok(Arc::new(kafka::KafkaSource::open(kafka, stream, store, reads_message).await?))
+            let source = kafka::KafkaSource::open(kafka, stream, store, reads_message, context);
+            Ok(Arc::new(source.await?))
         }
     }
 }

@@ -5,7 +5,7 @@
 //! lane's own series end with the lane, so that an archive of ten thousand files stays readable.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -72,7 +72,9 @@ struct Lanes {
     live: BTreeMap<u64, Weak<Lane>>,
 }
 
-#[derive(Debug)]
+/// Says whether a lane's source waits for something outside, whenever somebody looks.
+type SourceWaits = Box<dyn Fn() -> bool + Send + Sync>;
+
 pub(super) struct Lane {
     number: u64,
     pub(super) label: String,
@@ -87,6 +89,7 @@ pub(super) struct Lane {
     open_bytes: AtomicU64,
     fenced: AtomicBool,
     waiting: AtomicBool,
+    source_waits: OnceLock<SourceWaits>,
     process: Arc<Process>,
 }
 
@@ -125,6 +128,7 @@ impl Metrics {
             open_bytes: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
+            source_waits: OnceLock::new(),
             process: self.0.clone(),
         });
         let number = lane.number;
@@ -133,9 +137,14 @@ impl Metrics {
     }
 
     /// The source has said what this process reads, perhaps nothing: from now on the process is
-    /// ready whenever each of its lanes is past its fence.
+    /// ready whenever each of its lanes is past its fence and given what it reads.
     pub fn assigned(&self) {
         self.0.assigned.store(true, Ordering::Relaxed);
+    }
+
+    /// The source has taken partitions away and says later what this process reads.
+    pub fn unassigned(&self) {
+        self.0.assigned.store(false, Ordering::Relaxed);
     }
 
     /// Show the use of `budget` too.
@@ -184,10 +193,19 @@ impl Metrics {
         self.0.started.elapsed()
     }
 
-    /// True once the source has answered and every live lane is past its fence.
-    pub fn is_ready(&self) -> bool {
-        self.0.assigned.load(Ordering::Relaxed)
-            && self.0.live().iter().all(|lane| lane.fenced.load(Ordering::Relaxed))
+    /// What keeps the process from being ready: `None` once the source has answered, every live
+    /// lane is past its fence, and no lane's source waits.
+    pub fn unready(&self) -> Option<&'static str> {
+        let live = self.0.live();
+        if !self.0.assigned.load(Ordering::Relaxed) {
+            Some("the source has not said what to read")
+        } else if live.iter().any(|lane| !lane.fenced.load(Ordering::Relaxed)) {
+            Some("a lane is not past its fence")
+        } else if live.iter().any(|lane| lane.source_waits()) {
+            Some("a lane waits for its source; the log says why")
+        } else {
+            None
+        }
     }
 
     /// Lanes that are running, and how many of those wait for something outside.
@@ -261,6 +279,11 @@ impl LaneMetrics {
     pub fn lag_time(&self, micros: u64) {
         self.0.lag_time_micros.store(micros, Ordering::Relaxed);
     }
+    /// Ask `waits` whether the lane's source waits for something outside, whenever somebody looks.
+    pub fn watch_source(&self, waits: impl Fn() -> bool + Send + Sync + 'static) {
+        // A lane has one source; the first answer would be the same as the second.
+        let _ = self.0.source_waits.set(Box::new(waits));
+    }
     /// The lane waits for something outside (a sink, the store), or goes on.
     pub fn waiting(&self, waits: bool) {
         self.0.waiting.store(waits, Ordering::Relaxed);
@@ -306,7 +329,16 @@ impl Lane {
         })
     }
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.load(Ordering::Relaxed) || self.source_waits()
+    }
+    fn source_waits(&self) -> bool {
+        self.source_waits.get().is_some_and(|waits| waits())
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Lane").field("label", &self.label).finish_non_exhaustive()
     }
 }
 
@@ -345,15 +377,24 @@ mod tests {
     }
 
     #[test]
-    fn ready_means_every_live_lane_is_fenced() {
+    fn ready_means_that_every_live_lane_is_fenced_and_given_what_it_reads() {
         let metrics = Metrics::new();
-        assert!(!metrics.is_ready(), "the source has not answered yet");
+        assert_eq!(metrics.unready(), Some("the source has not said what to read"));
         metrics.assigned();
-        assert!(metrics.is_ready(), "assigned nothing is ready");
+        assert_eq!(metrics.unready(), None, "assigned nothing is ready");
         let (first, second) = (metrics.lane("a"), metrics.lane("b"));
         first.fenced();
-        assert!(!metrics.is_ready());
+        assert_eq!(metrics.unready(), Some("a lane is not past its fence"));
         second.fenced();
-        assert!(metrics.is_ready());
+        assert_eq!(metrics.unready(), None);
+        let waits = Arc::new(AtomicBool::new(true));
+        let asked = waits.clone();
+        first.watch_source(move || asked.load(Ordering::Relaxed));
+        assert_eq!(metrics.unready(), Some("a lane waits for its source; the log says why"));
+        assert_eq!(metrics.lanes(), (2, 1));
+        waits.store(false, Ordering::Relaxed);
+        assert_eq!((metrics.unready(), metrics.lanes()), (None, (2, 0)));
+        metrics.unassigned();
+        assert_eq!(metrics.unready(), Some("the source has not said what to read"));
     }
 }

@@ -105,10 +105,10 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
             Err(_) => text(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the metrics\n"),
         },
         "/healthz" => text(StatusCode::OK, "alive\n"),
-        "/readyz" if metrics.is_ready() => text(StatusCode::OK, "ready\n"),
-        "/readyz" => {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not ready: a lane is not past its fence\n")
-        }
+        "/readyz" => match metrics.unready() {
+            None => text(StatusCode::OK, "ready\n"),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("not ready: {why}\n")),
+        },
         _ => text(StatusCode::NOT_FOUND, "try /metrics, /healthz or /readyz\n"),
     }
 }

@@ -384,6 +384,69 @@ fn settings_that_disagree() {
     "#);
 }
 
+#[cfg(feature = "kafka")]
+#[test]
+fn logins_at_kafka() {
+    let with = |settings: &str| {
+        let kafka =
+            format!("kafka: {{ bootstrap: \"b:9092\", topics: t, format: plain, {settings} }}");
+        broken(&[("archive: { path: \"events/*.ndjson.zst\", format: dynamodb }", &kafka)])
+    };
+    assert_snapshot!(with("sasl: { mechanism: oauthbearer, token_uri: a, client_id: b }"), @r#"
+    pipeline.yaml:4:59: source.kafka.sasl: `mechanism: oauthbearer` lacks `client_secret`; `token_url`, `client_id` and `client_secret`, or `token_file` alone
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, token_uri: a, client_id: b } }
+        |                                                           ^^^^
+
+    pipeline.yaml:4:59: source.kafka.sasl.token_url: is no address to which a secret may be sent; an address with `https://` (`http://` to this machine alone)
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, token_uri: a, client_id: b } }
+        |                                                           ^^^^
+
+    pipeline.yaml:4:59: source.kafka.sasl: would send the token as it is over an open connection; add `tls: {}`
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, token_uri: a, client_id: b } }
+        |                                                           ^^^^
+
+    pipeline.yaml:4:91: source.kafka.sasl.token_uri: unknown key; allowed: client_id, client_secret, mechanism, password, region, scope, token_file, token_url, username; did you mean "token_url"
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, token_uri: a, client_id: b } }
+        |                                                                                           ^^^^^^^^^
+    "#);
+    assert_snapshot!(with("sasl: { mechanism: oauthbearer, client_id: b }"), @r#"
+    pipeline.yaml:4:59: source.kafka.sasl: `mechanism: oauthbearer` lacks `token_url` and `client_secret`; `token_url`, `client_id` and `client_secret`, or `token_file` alone
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, client_id: b } }
+        |                                                           ^^^^
+
+    pipeline.yaml:4:59: source.kafka.sasl: would send the token as it is over an open connection; add `tls: {}`
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: oauthbearer, client_id: b } }
+        |                                                           ^^^^
+    "#);
+    assert_snapshot!(with("tls: {}, sasl: { mechanism: oauthbearer, token_file: t.jwt, scope: a }"), @r#"
+    pipeline.yaml:4:126: source.kafka.sasl.scope: says nothing with `token_file`; leave it out
+      4 | ..., sasl: { mechanism: oauthbearer, token_file: t.jwt, scope: a } }
+        |                                                                ^
+    "#);
+    assert_snapshot!(with("tls: {}, sasl: { mechanism: oauthbearer, token_url: \"http://idp/token\", client_id: b, client_secret: hush }"), @r#"
+    pipeline.yaml:4:111: source.kafka.sasl.token_url: is no address to which a secret may be sent; an address with `https://` (`http://` to this machine alone)
+      4 | ... plain, tls: {}, sasl: { mechanism: oauthbearer, token_url: "http://idp/token", client_id: b, client_secret: hush } }
+        |                                                                ^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(with("tls: {}, sasl: { mechanism: scram_sha512, username: a }"), @r#"
+    pipeline.yaml:4:68: source.kafka.sasl: `mechanism: scram_sha512` lacks `password`; `username` and `password`
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, tls: {}, sasl: { mechanism: scram_sha512, username: a } }
+        |                                                                    ^^^^
+    "#);
+    #[cfg(feature = "aws")]
+    assert_snapshot!(with("sasl: { mechanism: msk_iam, region: eu-west-1 }"), @r#"
+    pipeline.yaml:4:59: source.kafka.sasl: would send the token as it is over an open connection; add `tls: {}`
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: msk_iam, region: eu-west-1 } }
+        |                                                           ^^^^
+    "#);
+    #[cfg(feature = "aws")]
+    assert_snapshot!(with("sasl: { mechanism: iam }"), @r#"
+    pipeline.yaml:4:78: source.kafka.sasl.mechanism: unknown word `iam`; allowed: plain, scram_sha256, scram_sha512, oauthbearer, msk_iam
+      4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: iam } }
+        |                                                                              ^^^
+    "#);
+}
+
 #[test]
 fn variables() {
     assert_snapshot!(broken(&[("url: lake/conversations", "url: ${LAKE}/conversations")]), @r#"

@@ -96,6 +96,12 @@ broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=1500
 ";
 
+/// Those who do not log in, the broker itself among them, may do anything.
+const SETTINGS_AUTHORIZER: &str = "\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+";
+
 /// A name and a password.
 pub(crate) type User = (&'static str, &'static str);
 
@@ -104,11 +110,17 @@ pub(crate) const SCRAM_USER: User = ("alicia", "acequia-scram");
 /// Who may log in by `PLAIN`.
 pub(crate) const PLAIN_USER: User = ("carolina", "acequia-plain");
 
+/// Whoever logs in by a token logs in again after this time at the latest, or is cut off. Any
+/// unsecured JWT with `sub`, `iat` and `exp` is one.
+const TOKEN_SESSION_MILLIS: u32 = 5000;
+
 /// What a broker has beside a plain listener.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct KafkaOptions {
-    /// A second listener with TLS and passwords: [`Kafka::bootstrap_sasl`].
+    /// A second listener with TLS, passwords and tokens: [`Kafka::bootstrap_sasl`].
     pub(crate) sasl_ssl: bool,
+    /// Whoever has logged in may do only what an ACL allows.
+    pub(crate) authorizer: bool,
     /// A second plain listener, whose clients are told another port, that of a proxy before it:
     /// [`Proxied`].
     pub(crate) proxied: Option<Proxied>,
@@ -168,6 +180,9 @@ impl Kafka {
             make_keys(&folder)?;
             settings.push_str(&settings_sasl(folder.path()));
         }
+        if options.authorizer {
+            settings.push_str(SETTINGS_AUTHORIZER);
+        }
         fs::write(folder.join("server.properties"), settings).unwrap();
         fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();
         format_data(&libraries, &folder, options)?;
@@ -191,7 +206,7 @@ impl Kafka {
     }
 
     /// `bootstrap.servers` of a client with `security.protocol=SASL_SSL`, which logs in as
-    /// [`SCRAM_USER`] or [`PLAIN_USER`] and trusts [`Kafka::certificate`].
+    /// [`SCRAM_USER`], as [`PLAIN_USER`] or by a token, and trusts [`Kafka::certificate`].
     ///
     /// # Panics
     ///
@@ -290,12 +305,16 @@ fn settings(
 fn settings_sasl(folder: &Path) -> String {
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+    let token = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
+                 unsecuredLoginStringClaim_sub=\"broker\";";
     let (name, password) = PLAIN_USER;
     format!(
-        "sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN\n\
+        "sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN,OAUTHBEARER\n\
          listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram}\n\
          listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={scram}\n\
          listener.name.sasl_ssl.plain.sasl.jaas.config={plain} user_{name}=\"{password}\";\n\
+         listener.name.sasl_ssl.oauthbearer.sasl.jaas.config={token}\n\
+         listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms={TOKEN_SESSION_MILLIS}\n\
          ssl.keystore.type=PKCS12\n\
          ssl.keystore.location={}\n\
          ssl.keystore.password={KEYSTORE_PASSWORD}\n",

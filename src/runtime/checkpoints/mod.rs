@@ -138,7 +138,8 @@ impl Checkpoints {
     }
 
     async fn survey(&self) -> Result<Vec<Surveyed>> {
-        sources::survey(&self.source, self.documents.store.as_ref()).await
+        let Documents { store, context } = &self.documents;
+        sources::survey(&self.source, store.as_ref(), context).await
     }
 
     fn store_of(&self) -> &dyn CheckpointStore {

@@ -181,6 +181,8 @@ impl Lane {
         };
         let metrics = parts.documents.context.metrics.lane(&start.partition);
         metrics.fenced();
+        let (source, partition) = (parts.source.clone(), start.partition.clone());
+        metrics.watch_source(move || source.is_waiting(&partition));
         let finalised = record.content.pending.is_none();
         let last_swap = Instant::now();
         let at = record.content.next.clone();

@@ -8,14 +8,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset};
+use rdkafka::{ClientContext, Offset, Statistics};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
 use super::TopicPartition;
 use super::config::{GroupProtocol, KafkaConfig, Topics};
 use super::grants::Grants;
-use crate::error::{Error, ErrorKind, Result};
+use super::health::Health;
+use super::sasl::Login;
+use crate::error::{Error, Result};
 use crate::units::Interval;
 
 /// Most bytes of fetched messages that wait for one partition's reader, in KiB.
@@ -29,6 +31,8 @@ const ANSWER_BYTES: &str = "8388608";
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(60);
 /// Topics of the brokers' own, which match no pattern.
 const INTERNAL_TOPICS: &str = "^__.*";
+/// How often the client counts what it does, in milliseconds: how brokers are missed.
+const STATISTICS_INTERVAL: &str = "2000";
 
 /// Time without a sign of life after which a member is put out of its group.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(45);
@@ -67,11 +71,13 @@ pub(super) struct Membership {
     /// The failure of the client as a whole that tells most, for messages: what a call says itself
     /// is often only that nobody answered.
     complaint: Mutex<Option<Complaint>>,
+    health: Health,
 }
 
 impl Membership {
     pub(super) fn new(events: UnboundedSender<GroupEvent>) -> Self {
-        Self { grants: Mutex::default(), events, complaint: Mutex::default() }
+        let (complaint, health) = (Mutex::default(), Health::default());
+        Self { grants: Mutex::default(), events, complaint, health }
     }
 
     /// What the group has given.
@@ -79,9 +85,18 @@ impl Membership {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Which partitions get nothing.
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
     /// What the client last complained of.
     pub(super) fn complaint(&self) -> Option<Complaint> {
-        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.complaining().clone()
+    }
+
+    fn complaining(&self) -> MutexGuard<'_, Option<Complaint>> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True where that is a failure of a kind that `is_meant`.
@@ -114,12 +129,19 @@ impl ClientContext for Membership {
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!(%error, "kafka client: {reason}");
-        let mut complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut complaint = self.complaining();
         let told = complaint.as_ref().and_then(|complaint| complaint.code);
         // That every broker is down follows from a refusal, and would hide it.
         if !told.is_some_and(is_refusal) {
             let code = error.rdkafka_error_code();
             *complaint = Some(Complaint { code, reason: reason.to_owned() });
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        if self.health.learn(&statistics, Instant::now()) {
+            // What it was about is over.
+            *self.complaining() = None;
         }
     }
 }
@@ -223,6 +245,7 @@ pub(super) fn connect(
         .set("receive.message.max.bytes", "16777216")
         // A full queue is looked at again soon: lanes empty it in milliseconds.
         .set("fetch.queue.backoff.ms", "10")
+        .set("statistics.interval.ms", STATISTICS_INTERVAL)
         .set("socket.keepalive.enable", "true")
         .set("log.connection.close", "false");
     match config.protocol {
@@ -268,10 +291,10 @@ fn secure(settings: &mut ClientConfig, config: &KafkaConfig) {
         }
     }
     if let Some(sasl) = &config.sasl {
-        settings
-            .set("sasl.mechanism", sasl.mechanism.as_str())
-            .set("sasl.username", &sasl.username)
-            .set("sasl.password", sasl.password.reveal());
+        settings.set("sasl.mechanism", sasl.mechanism.as_str());
+        if let Some(Login::Password { username, password }) = sasl.login() {
+            settings.set("sasl.username", username).set("sasl.password", password.reveal());
+        }
     }
 }
 
@@ -281,11 +304,16 @@ pub(super) fn failed(
     what: impl Into<String>,
     cause: impl std::error::Error + Send + Sync + 'static,
 ) -> Error {
+    missed(consumer, what).caused_by(cause)
+}
+
+/// Nothing comes, with what the client complained of.
+pub(super) fn missed(consumer: &Consumer, what: impl Into<String>) -> Error {
     let mut message = what.into();
     if let Some(complaint) = consumer.context().complaint() {
         message = format!("{message} ({})", complaint.reason);
     }
-    Error::new(ErrorKind::Retryable, message).caused_by(cause)
+    Error::retryable(message)
 }
 
 /// True where waiting may help and the start should say what is wrong: no permission, a wrong

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sasl::SaslConfig;
 use crate::codec::Format;
 use crate::event::Operation;
-use crate::secret::Secret;
 use crate::units::{ByteSize, Interval};
 
 /// Topics of a Kafka cluster, read as a member of a consumer group.
@@ -41,9 +41,9 @@ pub struct KafkaConfig {
     /// Talk to the brokers encrypted. `{}` trusts what the machine trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsConfig>,
-    /// Log in by name and password.
+    /// Log in: by a password, a token, or as AWS knows the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sasl: Option<SaslConfig>,
+    pub sasl: Option<Box<SaslConfig>>,
     /// Time without a sign of life after which the group gives a task's partitions to others, 45s
     /// unless told. Only with `protocol: classic`: in the other the brokers decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,41 +66,6 @@ pub struct TlsConfig {
     /// File of the key of that certificate, PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-}
-
-/// How the source logs in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SaslConfig {
-    /// How the password is shown to the brokers.
-    pub mechanism: SaslMechanism,
-    /// The user.
-    pub username: String,
-    /// The password; keep it in the environment: `"${KAFKA_PASSWORD}"`.
-    pub password: Secret,
-}
-
-/// How a password is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SaslMechanism {
-    /// As it is: only together with `tls`.
-    Plain,
-    /// Proven by SCRAM with SHA-256.
-    ScramSha256,
-    /// Proven by SCRAM with SHA-512.
-    ScramSha512,
-}
-
-impl SaslMechanism {
-    /// Its name on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
 }
 
 /// One topic or several.

@@ -3,7 +3,9 @@
 //!
 //! [`client`] makes the consumer and answers the group's calls, [`grants`] keeps what the group has
 //! given and what of it is being read, [`member`] is the thread that polls. [`topics`] asks brokers
-//! about topics, [`source`] hands partitions out, [`reader`] reads one. [`native`] holds the few
+//! about topics, [`source`] hands partitions out, [`reader`] reads one. [`health`]
+//! knows which partitions get nothing. [`sasl`] says how to log in, [`login`] gets tokens and renews
+//! them. [`native`] holds the few
 //! calls of librdkafka that its Rust wrapper does not have.
 //!
 //! The version of an event is `(incarnation << 48) | offset`. The offsets that the group keeps are
@@ -12,16 +14,17 @@
 mod client;
 mod config;
 mod grants;
+mod health;
+mod login;
 mod member;
 mod native;
 mod reader;
+mod sasl;
 mod source;
 mod topics;
 
-pub use self::config::{
-    GroupProtocol, KafkaConfig, MessageOperation, SaslConfig, SaslMechanism, StartAt, TlsConfig,
-    Topics,
-};
+pub use self::config::{GroupProtocol, KafkaConfig, MessageOperation, StartAt, TlsConfig, Topics};
+pub use self::sasl::{Misfit, SaslConfig, SaslMechanism};
 pub use self::source::{INCARNATION, KafkaSource, survey};
 
 use std::fmt;

@@ -91,7 +91,7 @@ pub(super) struct PartitionQueue {
     /// Told when the queue is no longer empty; librdkafka holds a pointer to it.
     filled: Arc<Notify>,
     /// The queue must go before the client.
-    _consumer: Arc<Consumer>,
+    consumer: Arc<Consumer>,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
@@ -126,7 +126,12 @@ impl PartitionQueue {
             let opaque = Arc::as_ptr(&filled).cast_mut().cast();
             sys::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(tell), opaque);
         }
-        Some(Self { queue, filled, _consumer: consumer.clone() })
+        Some(Self { queue, filled, consumer: consumer.clone() })
+    }
+
+    /// The client that fills it.
+    pub(super) fn consumer(&self) -> &Consumer {
+        &self.consumer
     }
 
     /// Resolves when something has come since the last time; at once where it came meanwhile.
@@ -214,6 +219,37 @@ pub(super) fn known_end(consumer: &Consumer, one: &TopicPartition) -> Option<u64
     u64::try_from(high).ok().filter(|_| is_known)
 }
 
+/// Log in with `token` from now on, until `expires_millis` since 1970.
+///
+/// librdkafka's own message of a refusal may repeat the token: it is dropped.
+pub(super) fn set_token(
+    consumer: &Consumer,
+    token: &str,
+    expires_millis: i64,
+) -> Result<(), KafkaError> {
+    let token = CString::new(token)?;
+    // What the user is called is the brokers' to find out.
+    let principal = c"acequia";
+    let mut dropped = [0; 128];
+    // SAFETY: the client lives as long as `consumer`; the texts are copied.
+    let code = unsafe {
+        sys::rd_kafka_oauthbearer_set_token(
+            consumer.client().native_ptr(),
+            token.as_ptr(),
+            expires_millis,
+            principal.as_ptr(),
+            ptr::null_mut(),
+            0,
+            dropped.as_mut_ptr(),
+            dropped.len(),
+        )
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(KafkaError::Global(code.into())),
+    }
+}
+
 /// What a topic is, as a broker describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Described {
@@ -221,6 +257,8 @@ pub(super) struct Described {
     pub(super) id: String,
     /// Number of its partitions.
     pub(super) partitions: i32,
+    /// False where the broker says that this user may not read it.
+    pub(super) is_readable: bool,
 }
 
 /// A pointer that goes back to librdkafka when it is dropped.
@@ -244,29 +282,91 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Ask the brokers what `topic` is. Waits for at most `timeout`, and no longer where `is_hopeless`.
+/// How long an answer is waited for.
+pub(super) struct Patience<F: Fn() -> bool> {
+    /// At most.
+    pub(super) timeout: Duration,
+    /// Not any longer where this is true.
+    pub(super) is_hopeless: F,
+}
+
+/// Ask the brokers what `topic` is.
 pub(super) fn describe(
     consumer: &Consumer,
     topic: &str,
-    timeout: Duration,
-    is_hopeless: impl Fn() -> bool,
+    patience: Patience<impl Fn() -> bool>,
 ) -> Result<Described, KafkaError> {
-    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-    let client = consumer.client().native_ptr();
     let name = CString::new(topic)?;
     let mut names = [name.as_ptr()];
-    // SAFETY: the client lives as long as `consumer`; what is made here is destroyed in reverse
-    // order; the names are copied.
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+    // SAFETY: what is made here is destroyed when it is left; the names are copied.
     unsafe {
         let topics = Owned::new(
             sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1),
             sys::rd_kafka_TopicCollection_destroy,
         )?;
+        let event = ask(consumer, operation, patience, |client, options, queue| {
+            sys::rd_kafka_DescribeTopics(client, topics.get(), options, queue);
+        })?;
+        described(&event)
+    }
+}
+
+/// Ask the brokers whether this user may read as a member of `group`.
+pub(super) fn may_join(
+    consumer: &Consumer,
+    group: &str,
+    patience: Patience<impl Fn() -> bool>,
+) -> Result<bool, KafkaError> {
+    let name = CString::new(group)?;
+    let mut names = [name.as_ptr()];
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+    // SAFETY: the names are copied; what is read here belongs to the event, which outlives it.
+    unsafe {
+        let event = ask(consumer, operation, patience, |client, options, queue| {
+            sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
+        })?;
+        let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event.get());
+        if result.is_null() {
+            return Ok(true);
+        }
+        let mut count = 0;
+        let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        if groups.is_null() || count != 1 {
+            return Ok(true);
+        }
+        let group = *groups;
+        let code = sys::rd_kafka_error_code(sys::rd_kafka_ConsumerGroupDescription_error(group));
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(KafkaError::AdminOp(code.into()));
+        }
+        let operations =
+            sys::rd_kafka_ConsumerGroupDescription_authorized_operations(group, &raw mut count);
+        Ok(allows_reading(operations, count))
+    }
+}
+
+/// Send a question and wait for its answer.
+///
+/// SAFETY: `send` sends a question of the kind `operation`.
+unsafe fn ask(
+    consumer: &Consumer,
+    operation: sys::rd_kafka_admin_op_t,
+    patience: Patience<impl Fn() -> bool>,
+    send: impl FnOnce(
+        *mut sys::rd_kafka_t,
+        *const sys::rd_kafka_AdminOptions_t,
+        *mut sys::rd_kafka_queue_t,
+    ),
+) -> Result<Owned<sys::rd_kafka_event_t>, KafkaError> {
+    let Patience { timeout, is_hopeless } = patience;
+    let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client lives as long as `consumer`; what is made here is destroyed in reverse
+    // order.
+    unsafe {
         let options = Owned::new(
-            sys::rd_kafka_AdminOptions_new(
-                client,
-                sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
-            ),
+            sys::rd_kafka_AdminOptions_new(client, operation),
             sys::rd_kafka_AdminOptions_destroy,
         )?;
         let mut text = [0; 128];
@@ -276,8 +376,12 @@ pub(super) fn describe(
             text.as_mut_ptr(),
             text.len(),
         );
+        // Null unless the operation knows no permissions, which these do.
+        let refused =
+            sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.get(), 1);
+        drop(Owned::new(refused, sys::rd_kafka_error_destroy));
         let queue = Owned::new(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy)?;
-        sys::rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
+        send(client, options.get(), queue.get());
         let began = Instant::now();
         let event = loop {
             let event = sys::rd_kafka_queue_poll(queue.get(), PAUSE_MILLIS);
@@ -292,8 +396,20 @@ pub(super) fn describe(
         if error != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(KafkaError::AdminOp(error.into()));
         }
-        described(&event)
+        Ok(event)
     }
+}
+
+/// True where reading is among `count` operations, or where the broker names none.
+///
+/// SAFETY: `operations` is null, or so many stand there.
+unsafe fn allows_reading(operations: *const sys::rd_kafka_AclOperation_t, count: usize) -> bool {
+    if operations.is_null() || count == 0 {
+        return true;
+    }
+    // SAFETY: as the caller says.
+    let operations = unsafe { slice::from_raw_parts(operations, count) };
+    operations.contains(&sys::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_READ)
 }
 
 /// The only topic of an answer.
@@ -320,6 +436,9 @@ unsafe fn described(event: &Owned<sys::rd_kafka_event_t>) -> Result<Described, K
                 return Err(KafkaError::AdminOp(code.into()));
             }
         }
+        let operations =
+            sys::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+        let is_readable = allows_reading(operations, count);
         let mut partitions = 0;
         sys::rd_kafka_TopicDescription_partitions(topic, &raw mut partitions);
         let id = sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic));
@@ -327,6 +446,7 @@ unsafe fn described(event: &Owned<sys::rd_kafka_event_t>) -> Result<Described, K
             return Err(none());
         }
         let id = CStr::from_ptr(id).to_string_lossy().into_owned();
-        Ok(Described { id, partitions: i32::try_from(partitions).unwrap_or(i32::MAX) })
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        Ok(Described { id, partitions, is_readable })
     }
 }

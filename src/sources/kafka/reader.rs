@@ -1,11 +1,18 @@
 //! Reads one partition.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+use tracing::{debug, info};
 
 use super::TopicPartition;
+use super::client::{list_at, missed};
+use super::health::Health;
 use super::member::Ending;
 use super::native::{Fetched, FetchedMessage, Header, PartitionQueue};
 use crate::component::PartitionReader;
@@ -15,6 +22,9 @@ use crate::component::source::{
 use crate::error::{Error, Result};
 use crate::event::message::MessageColumnsBuilder;
 use crate::event::{Position, PositionRange, RawImage};
+
+/// How often a partition is asked for that the broker has refused.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The reader of one partition that this process was given. Dropping it ends the fetching.
 pub(super) struct KafkaReader {
@@ -31,6 +41,12 @@ pub(super) struct KafkaReader {
     bytes_before: usize,
     /// Met behind messages that went out first.
     failure: Option<Error>,
+    /// Tells when brokers are missed and come back.
+    changes: watch::Receiver<()>,
+    /// The broker fails at this partition, and it was said.
+    is_refused: bool,
+    /// The broker is away, and it was said.
+    is_away: bool,
 }
 
 impl KafkaReader {
@@ -41,8 +57,12 @@ impl KafkaReader {
         max_record_size: u64,
         keeps_columns: bool,
     ) -> Self {
+        let changes = queue.consumer().context().health().changes();
         Self {
             queue,
+            changes,
+            is_refused: false,
+            is_away: false,
             _ending: ending,
             partition,
             max_record_size,
@@ -58,19 +78,82 @@ impl KafkaReader {
         let mut batch = Building::like(self.bytes_before, self.next);
         batch.columns = self.keeps_columns.then(MessageColumnsBuilder::default);
         let (partition, max_record_size) = (&self.partition, self.max_record_size);
-        let mut failure = None;
+        let (mut failure, mut is_given) = (None, false);
         self.queue.drain(|fetched| match fetched {
-            Fetched::Message(message) => batch.push(&message, max_record_size),
+            // Asked for a second time, and taken meanwhile.
+            Fetched::Message(message) if message.offset < batch.next => {}
+            Fetched::Message(message) => {
+                is_given = true;
+                batch.push(&message, max_record_size);
+            }
             // Transaction markers and aborted messages stand before it.
-            Fetched::End(offset) => batch.next = batch.next.max(offset),
+            Fetched::End(offset) => {
+                is_given = true;
+                batch.next = batch.next.max(offset);
+            }
             Fetched::Failed(code, text) => {
                 failure.get_or_insert_with(|| trouble(partition, code, &text));
             }
         });
         self.failure = failure;
+        if is_given && self.failure.is_none() {
+            self.go_on();
+        }
         self.bytes_before = batch.data.len();
         let from = std::mem::replace(&mut self.next, batch.next);
         (from != self.next).then(|| batch.finish(from))
+    }
+
+    /// A failure that was met, unless it is one that passes by itself and was said already.
+    fn news(&mut self) -> Option<Error> {
+        let failure = self.failure.take()?;
+        let is_known = failure.is_retryable() && std::mem::replace(&mut self.is_refused, true);
+        self.health().is_refused(&self.partition, true);
+        (!is_known).then_some(failure)
+    }
+
+    /// The broker is away since a while, which was not said yet.
+    fn absence(&mut self) -> Option<Error> {
+        let is_away = self.health().is_away(&self.partition);
+        let was_away = std::mem::replace(&mut self.is_away, is_away);
+        if was_away && !is_away {
+            self.say_that_it_goes_on();
+        }
+        let what = format!("no broker that has {} is reached", self.partition);
+        (is_away && !was_away).then(|| missed(self.queue.consumer(), what))
+    }
+
+    /// The broker gives the partition.
+    fn go_on(&mut self) {
+        if std::mem::take(&mut self.is_refused) {
+            self.health().is_refused(&self.partition, false);
+            self.say_that_it_goes_on();
+        }
+    }
+
+    fn say_that_it_goes_on(&self) {
+        if !self.health().is_waiting(&self.partition) {
+            info!(partition = %self.partition, "the broker answers again");
+        }
+    }
+
+    /// Ask for the partition once more: librdkafka does so by itself, and tells neither that it is
+    /// refused again nor that it is not, where nothing new has come.
+    fn ask_again(&self) {
+        let Ok(place) = list_at(&self.partition, self.next) else { return };
+        if let Err(error) = self.queue.consumer().seek_partitions(place, Duration::ZERO) {
+            debug!(partition = %self.partition, %error, "cannot ask again");
+        }
+    }
+
+    fn health(&self) -> &Health {
+        self.queue.consumer().context().health()
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        self.health().is_refused(&self.partition, false);
     }
 }
 
@@ -90,14 +173,20 @@ fn trouble(partition: &TopicPartition, code: RDKafkaErrorCode, text: &str) -> Er
 impl PartitionReader for KafkaReader {
     async fn next(&mut self) -> Result<Option<RawBatch>> {
         loop {
-            if let Some(failure) = self.failure.take() {
+            if let Some(failure) = self.news().or_else(|| self.absence()) {
                 return Err(failure);
             }
             if let Some(batch) = self.take() {
                 return Ok(Some(batch));
             }
-            if self.failure.is_none() {
-                self.queue.filled().await;
+            if self.failure.is_some() {
+                continue;
+            }
+            tokio::select! {
+                () = self.queue.filled() => {}
+                // The sender lives as long as the queue's client.
+                _ = self.changes.changed() => {}
+                () = tokio::time::sleep(ASK_AGAIN), if self.is_refused => self.ask_again(),
             }
         }
     }

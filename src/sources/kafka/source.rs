@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::TopicPartition;
 use super::client::{self, Consumer, GroupEvent, Membership};
 use super::config::{KafkaConfig, MessageOperation, StartAt};
+use super::login::{Renewal, Tokens};
 use super::member::Member;
 use super::native::{self, Described};
 use super::reader::KafkaReader;
@@ -19,7 +20,8 @@ use super::topics::{self, blocking};
 use crate::component::checkpoint::{Document, Key};
 use crate::component::source::Surveyed;
 use crate::component::{
-    CheckpointStore, PartitionReader, PartitionStart, Record, Source, SourceEvent, Versioning,
+    CheckpointStore, Context, PartitionReader, PartitionStart, Record, Source, SourceEvent,
+    Versioning,
 };
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{PartitionId, Position};
@@ -33,6 +35,8 @@ pub struct KafkaSource {
     // Declared first: the group's calls are of no interest while the member leaves.
     events: tokio::sync::Mutex<UnboundedReceiver<GroupEvent>>,
     member: Member,
+    /// Keeps the login fresh.
+    _renewal: Option<Renewal>,
     /// Events that were taken from the channel and not given out yet.
     taken: Mutex<VecDeque<GroupEvent>>,
     /// The topics by name, as they were when they were first met.
@@ -59,15 +63,22 @@ impl KafkaSource {
     /// does not. Readers give keys and headers of messages where it `keeps_columns`.
     ///
     /// # Errors
-    /// `Config` where no broker answers, a topic is missing, or may not be read.
+    /// `Config` where no broker answers, no token is to be had, a topic is missing, or may not be
+    /// read, or not in this group.
     pub async fn open(
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
         keeps_columns: bool,
+        context: &Context,
     ) -> Result<Self> {
-        let source = Self { keeps_columns, ..Self::look(config, pipeline, store).await? };
+        let source = Self { keeps_columns, ..Self::look(config, pipeline, store, context).await? };
         source.compare(store).await?;
+        let (group, bootstrap) = (group_of(config, pipeline), config.bootstrap.clone());
+        blocking(source.consumer(), move |consumer| {
+            topics::check_group(consumer, &group, &bootstrap)
+        })
+        .await?;
         let names: Vec<&str> = source.wanted.iter().map(String::as_str).collect();
         source
             .consumer()
@@ -81,10 +92,17 @@ impl KafkaSource {
         config: &KafkaConfig,
         pipeline: &str,
         store: &dyn CheckpointStore,
+        context: &Context,
     ) -> Result<Self> {
+        let login = match Tokens::of(config, context).await? {
+            Some(tokens) => Some((tokens.first().await?, tokens)),
+            None => None,
+        };
         let (sender, events) = unbounded_channel();
-        let group = config.group.as_deref().unwrap_or(pipeline);
-        let consumer = client::connect(config, group, Membership::new(sender))?;
+        let group = group_of(config, pipeline);
+        let consumer = client::connect(config, &group, Membership::new(sender))?;
+        let renewal = login.map(|(first, tokens)| Renewal::start(&consumer, tokens, &first));
+        let renewal = renewal.transpose()?;
         let member = Member::start(consumer.clone())?;
         let known = store.partitions().await?;
         let known: BTreeSet<String> =
@@ -116,6 +134,7 @@ impl KafkaSource {
         Ok(Self {
             events: tokio::sync::Mutex::new(events),
             member,
+            _renewal: renewal,
             taken: Mutex::default(),
             topics,
             wanted,
@@ -253,8 +272,12 @@ impl KafkaSource {
 ///
 /// # Errors
 /// See [`KafkaSource::open`].
-pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result<Vec<Surveyed>> {
-    let source = KafkaSource::look(config, "acequia", store).await?;
+pub async fn survey(
+    config: &KafkaConfig,
+    store: &dyn CheckpointStore,
+    context: &Context,
+) -> Result<Vec<Surveyed>> {
+    let source = KafkaSource::look(config, "acequia", store, context).await?;
     let mut all = Vec::new();
     let topics = source.topics().clone();
     for (topic, Topic { described, .. }) in topics {
@@ -267,6 +290,11 @@ pub async fn survey(config: &KafkaConfig, store: &dyn CheckpointStore) -> Result
         }
     }
     Ok(all)
+}
+
+/// The consumer group of `config`, where a pipeline reads by it.
+fn group_of(config: &KafkaConfig, pipeline: &str) -> String {
+    config.group.clone().unwrap_or_else(|| pipeline.to_owned())
 }
 
 /// Keys move between partitions when a topic grows, and versions compare inside one partition only.
@@ -367,6 +395,11 @@ impl Source for KafkaSource {
     fn known_end(&self, partition: &PartitionId) -> Option<Position> {
         let one = TopicPartition::parse(partition)?;
         native::known_end(self.consumer(), &one).map(Position::Offset)
+    }
+
+    fn is_waiting(&self, partition: &PartitionId) -> bool {
+        let Some(one) = TopicPartition::parse(partition) else { return false };
+        self.consumer().context().health().is_waiting(&one)
     }
 
     fn still_assigned(&self, partition: &PartitionId) -> bool {

@@ -11,7 +11,7 @@ use regex::Regex;
 use super::TopicPartition;
 use super::client::{Consumer, failed, is_refusal};
 use super::config::Topics;
-use super::native::{self, Described};
+use super::native::{self, Described, Patience};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// How long a broker may take to answer.
@@ -30,7 +30,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 /// What `topic` is.
 pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
-    native::describe(consumer, topic, TIMEOUT, || false)
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    native::describe(consumer, topic, patience)
         .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
 }
 
@@ -40,19 +41,22 @@ pub(super) fn describe_first(
     topic: &str,
     bootstrap: &str,
 ) -> Result<Described> {
-    let is_refused = || consumer.context().complains_of(is_refusal);
-    native::describe(consumer, topic, TIMEOUT, is_refused)
-        .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))
+    let is_hopeless = || consumer.context().complains_of(is_refusal);
+    let patience = Patience { timeout: TIMEOUT, is_hopeless };
+    let described = native::describe(consumer, topic, patience)
+        .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))?;
+    match described.is_readable {
+        true => Ok(described),
+        false => Err(Error::config(format!(
+            "{bootstrap} does not let this user read topic `{topic}`: allow Read on it"
+        ))),
+    }
 }
 
 /// Why nothing is known of `topic` when the source is opened, and what to do.
 fn refused_first(consumer: &Consumer, cause: KafkaError, topic: &str, bootstrap: &str) -> Error {
-    let code = match &cause {
-        KafkaError::AdminOp(code) => Some(*code),
-        other => other.rdkafka_error_code(),
-    };
     let complains_of = |meant| consumer.context().complains_of(|code| code == meant);
-    let what = match code {
+    let what = match code_of(&cause) {
         Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
             format!("there is no {topic} on {bootstrap}: make it, or correct `source.kafka.topics`")
         }
@@ -108,6 +112,30 @@ pub(super) fn matches_any(wanted: &[String], name: &str) -> bool {
     let patterns = wanted.iter().filter(|text| Topics::is_pattern(text));
     let mut patterns = patterns.filter_map(|text| Regex::new(text).ok());
     !name.starts_with("__") && patterns.any(|pattern| pattern.is_match(name))
+}
+
+/// This user may be a member of `group`, asked when the source is opened. Whatever else is wrong is
+/// met when the group is joined.
+pub(super) fn check_group(consumer: &Consumer, group: &str, bootstrap: &str) -> Result<()> {
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    let may_join = native::may_join(consumer, group, patience);
+    let is_refused = may_join.as_ref().map_or_else(
+        |cause| code_of(cause) == Some(RDKafkaErrorCode::GroupAuthorizationFailed),
+        |may| !may,
+    );
+    match is_refused {
+        false => Ok(()),
+        true => Err(Error::config(format!(
+            "{bootstrap} does not let this user read in group `{group}`: allow Read on the group, or name another by `source.kafka.group`"
+        ))),
+    }
+}
+
+fn code_of(cause: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match cause {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.

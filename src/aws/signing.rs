@@ -1,0 +1,91 @@
+//! Addresses that carry a permission with them: signed by the credentials of the process.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
+};
+use aws_sigv4::sign::v4;
+
+use super::Aws;
+use super::failure::{innermost, no_credentials};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::secret::Secret;
+
+/// What is to be signed: `GET` of an address.
+#[derive(Debug, Clone, Copy)]
+pub struct Presigning<'a> {
+    /// The address, with its query.
+    pub url: &'a str,
+    /// The service as signatures name it: `kafka-cluster`.
+    pub service: &'a str,
+    /// Its region.
+    pub region: &'a str,
+    /// The time of the signature, in microseconds since 1970.
+    pub now_micros: i64,
+    /// How long it holds.
+    pub lifetime: Duration,
+}
+
+/// A signed address.
+#[derive(Debug, Clone)]
+pub struct Presigned {
+    /// The address with its signature.
+    pub url: Secret,
+    /// When it is of no use any more, in microseconds since 1970: it or the credentials expire.
+    pub expires_micros: i64,
+}
+
+impl Aws {
+    /// The region of the pipeline, the environment or the profile.
+    pub async fn region(&self) -> Option<String> {
+        self.found().await.region().map(ToString::to_string)
+    }
+
+    /// Sign by AWS Signature Version 4, in the query of the address.
+    ///
+    /// # Errors
+    /// `Retryable` where no credentials are found, or their provider does not answer.
+    pub async fn presign(&self, what: &Presigning<'_>) -> Result<Presigned> {
+        let provider = self.found().await.credentials_provider();
+        let provider = provider.ok_or_else(|| {
+            Error::retryable(no_credentials("this process is set up without any"))
+        })?;
+        let credentials = provider
+            .provide_credentials()
+            .await
+            .map_err(|cause| Error::retryable(no_credentials(&innermost(&cause))))?;
+        let micros = |time: std::time::SystemTime| {
+            let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        };
+        let now = UNIX_EPOCH + Duration::from_micros(what.now_micros.try_into().unwrap_or(0));
+        let expires = micros(now + what.lifetime);
+        let expires_micros = credentials.expiry().map_or(expires, |end| micros(end).min(expires));
+
+        let mut settings = SigningSettings::default();
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = Some(what.lifetime);
+        let identity = credentials.into();
+        let failed = || format!("cannot sign an address of {}", what.service);
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(what.region)
+            .name(what.service)
+            .time(now)
+            .settings(settings)
+            .build()
+            .or_error(ErrorKind::Fatal, failed)?
+            .into();
+        let body = SignableBody::Bytes(&[]);
+        let request = SignableRequest::new("GET", what.url, std::iter::empty(), body)
+            .or_error(ErrorKind::Fatal, failed)?;
+        let (instructions, _) =
+            sign(request, &params).or_error(ErrorKind::Fatal, failed)?.into_parts();
+        let mut request =
+            hyper::Request::builder().uri(what.url).body(()).or_error(ErrorKind::Fatal, failed)?;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(Presigned { url: request.uri().to_string().into(), expires_micros })
+    }
+}
