@@ -92,6 +92,18 @@ impl Call<'_> {
         Error::retryable(message)
     }
 
+    /// The failure of a write whose caller `has_written` before. Until then a refused permission was
+    /// never given, and waiting would not mend it.
+    pub fn failed_write<E>(&self, has_written: bool, error: SdkError<E>) -> Error
+    where
+        E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+    {
+        match meaning(&error) {
+            Meaning::Forbidden if !has_written => self.refused(error),
+            _ => self.failed(error),
+        }
+    }
+
     /// At the start what a person must mend is a diagnostic, and what passes by itself is not.
     pub fn refused<E>(&self, error: SdkError<E>) -> Error
     where
@@ -265,6 +277,9 @@ mod tests {
             assert!(error.to_string().starts_with("cannot write s3://lake/a: "), "{error}");
             assert!(error.to_string().contains(says), "{error}");
             assert!(call.failed(refusal(status, code, message)).is_retryable(), "{code}");
+            assert!(call.failed_write(true, refusal(status, code, message)).is_retryable());
+            let first = call.failed_write(false, refusal(status, code, message));
+            assert_eq!(first.is_retryable(), code != "AccessDenied", "{code}");
         }
     }
 }

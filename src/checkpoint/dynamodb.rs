@@ -8,6 +8,7 @@
 //! Source: "Condition expressions" and "Quotas" in the guide of Amazon DynamoDB.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -57,6 +58,8 @@ pub struct DynamodbStore {
     table: String,
     pipeline: String,
     identity: String,
+    /// A document was written by this process.
+    has_written: AtomicBool,
 }
 
 impl DynamodbStore {
@@ -68,6 +71,7 @@ impl DynamodbStore {
             table: config.table.clone(),
             pipeline: pipeline.to_owned(),
             identity: String::new(),
+            has_written: AtomicBool::new(false),
         };
         store.identity = store.find_identity(&context.randomness.nonce()).await?;
         Ok(store)
@@ -350,6 +354,7 @@ impl CheckpointStore for DynamodbStore {
         };
         match put.send().await {
             Ok(written) => {
+                self.has_written.store(true, Ordering::Relaxed);
                 let was_cut = written.attributes.is_some_and(|old| old.contains_key(CHUNKS));
                 if is_cut || was_cut {
                     self.remove_chunks_before(&document, new).await;
@@ -359,7 +364,9 @@ impl CheckpointStore for DynamodbStore {
             Err(error) if is_conflict(&error) => Ok(SwapAnswer::Conflict),
             Err(error) => {
                 let what = format!("write the {key} to {}", self.place());
-                Err(Call { what: &what, needs: "dynamodb:PutItem" }.failed(error))
+                let has_written = self.has_written.load(Ordering::Relaxed);
+                Err(Call { what: &what, needs: "dynamodb:PutItem" }
+                    .failed_write(has_written, error))
             }
         }
     }

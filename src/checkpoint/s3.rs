@@ -13,6 +13,8 @@
 //! is made of an object's bytes, never comes back. Source: "Conditional writes" in the guide of
 //! Amazon S3, whose reads and listings are strongly consistent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -49,6 +51,8 @@ pub struct S3Store {
     client: Client,
     place: BucketPrefix,
     identity: String,
+    /// A document was written by this process.
+    has_written: AtomicBool,
 }
 
 impl S3Store {
@@ -59,7 +63,8 @@ impl S3Store {
         let aws = context.aws.clone();
         objects::reach(&aws, &place, " of the checkpoint").await?;
         let client = aws.s3().await.clone();
-        let mut store = Self { aws, client, place, identity: String::new() };
+        let has_written = AtomicBool::new(false);
+        let mut store = Self { aws, client, place, identity: String::new(), has_written };
         store.identity = store.find_identity(context.randomness.nonce()).await?;
         Ok(store)
     }
@@ -217,13 +222,17 @@ impl CheckpointStore for S3Store {
             },
         };
         match put.send().await {
-            Ok(written) => Ok(SwapAnswer::Stored { tag: written.e_tag }),
+            Ok(written) => {
+                self.has_written.store(true, Ordering::Relaxed);
+                Ok(SwapAnswer::Stored { tag: written.e_tag })
+            }
             Err(error) if aws::status(&error) == Some(412) => Ok(SwapAnswer::Conflict),
             // Nothing is there to match.
             Err(error) if aws::code(&error) == Some("NoSuchKey") => Ok(SwapAnswer::Conflict),
             Err(error) => {
                 let what = format!("write {}", self.url(&name));
-                Err(Call { what: &what, needs: "s3:PutObject" }.failed(error))
+                let has_written = self.has_written.load(Ordering::Relaxed);
+                Err(Call { what: &what, needs: "s3:PutObject" }.failed_write(has_written, error))
             }
         }
     }

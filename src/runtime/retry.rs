@@ -7,6 +7,7 @@ use tracing::warn;
 
 use crate::component::Context;
 use crate::error::Result;
+use crate::telemetry::metrics::WaitingStep;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -35,10 +36,25 @@ impl Backoff {
         tokio::time::sleep(Duration::from_micros(wait)).await;
     }
 
-    /// True where the present failure should be said aloud: the first, then each time the number
-    /// of tries has doubled.
+    /// True where the present failure should be said aloud: the first, and then of a wait that lasts,
+    /// after a minute and a half, each time the number of tries has doubled.
     pub fn is_worth_a_line(&self) -> bool {
-        self.tries.is_power_of_two() || self.tries == 0
+        self.tries == 0 || (self.tries.is_power_of_two() && self.tries >= 16)
+    }
+}
+
+/// A step that has failed, and not for the first time: one failure is no wait yet.
+#[derive(Default)]
+struct Waiting {
+    failed: bool,
+    shown: Option<WaitingStep>,
+}
+
+impl Waiting {
+    fn failed(&mut self, context: &Context) {
+        if std::mem::replace(&mut self.failed, true) && self.shown.is_none() {
+            self.shown = Some(context.metrics.step_waits());
+        }
     }
 }
 
@@ -48,10 +64,11 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut waiting) = (Backoff::default(), Waiting::default());
     loop {
         match step().await {
             Err(error) if error.is_retryable() => {
+                waiting.failed(context);
                 if backoff.is_worth_a_line() {
                     warn!(%error, "{what} failed, trying again");
                 }

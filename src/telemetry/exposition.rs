@@ -79,6 +79,8 @@ impl Collector for Exposition {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
         };
         gauge("lanes", "Lanes that are running", live.len() as f64)?;
+        let waiting = read(&self.0.waiting_steps) as f64;
+        gauge("waiting_steps", "Steps that failed and are tried again", waiting)?;
         if let Some(memory) = self.0.memory() {
             gauge("memory_used_bytes", "Bytes charged to the budget", memory.used() as f64)?;
             gauge("memory_budget_bytes", "Bytes that rows may take", memory.total() as f64)?;

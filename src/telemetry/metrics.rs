@@ -61,6 +61,8 @@ pub(super) struct Counts {
 pub(super) struct Process {
     pub(super) counts: Counts,
     assigned: AtomicBool,
+    /// Steps that failed and are tried again.
+    pub(super) waiting_steps: AtomicU64,
     started: Instant,
     memory: OnceLock<Arc<MemoryBudget>>,
     lanes: Mutex<Lanes>,
@@ -105,6 +107,7 @@ impl Metrics {
         Self(Arc::new(Process {
             counts: Counts::default(),
             assigned: AtomicBool::new(false),
+            waiting_steps: AtomicU64::new(0),
             started: Instant::now(),
             memory: OnceLock::new(),
             lanes: Mutex::default(),
@@ -193,8 +196,14 @@ impl Metrics {
         self.0.started.elapsed()
     }
 
+    /// A step that failed waits to be done again, until the answer is dropped.
+    pub fn step_waits(&self) -> WaitingStep {
+        self.0.waiting_steps.fetch_add(1, Ordering::Relaxed);
+        WaitingStep(self.0.clone())
+    }
+
     /// What keeps the process from being ready: `None` once the source has answered, every live
-    /// lane is past its fence, and no lane's source waits.
+    /// lane is past its fence, and nothing waits for something outside.
     pub fn unready(&self) -> Option<&'static str> {
         let live = self.0.live();
         if !self.0.assigned.load(Ordering::Relaxed) {
@@ -203,6 +212,10 @@ impl Metrics {
             Some("a lane is not past its fence")
         } else if live.iter().any(|lane| lane.source_waits()) {
             Some("a lane waits for its source; the log says why")
+        } else if live.iter().any(|lane| lane.waiting.load(Ordering::Relaxed)) {
+            Some("a lane waits for a sink; the log says why")
+        } else if read(&self.0.waiting_steps) > 0 {
+            Some("a step that failed is tried again; the log says which")
         } else {
             None
         }
@@ -217,6 +230,16 @@ impl Metrics {
 
     pub(super) fn process(&self) -> &Arc<Process> {
         &self.0
+    }
+}
+
+/// Counts as a step that waits as long as it lives.
+#[derive(Debug)]
+pub struct WaitingStep(Arc<Process>);
+
+impl Drop for WaitingStep {
+    fn drop(&mut self) {
+        self.0.waiting_steps.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -394,6 +417,15 @@ mod tests {
         assert_eq!(metrics.lanes(), (2, 1));
         waits.store(false, Ordering::Relaxed);
         assert_eq!((metrics.unready(), metrics.lanes()), (None, (2, 0)));
+        let step = metrics.step_waits();
+        assert_eq!(
+            metrics.unready(),
+            Some("a step that failed is tried again; the log says which")
+        );
+        drop(step);
+        first.waiting(true);
+        assert_eq!(metrics.unready(), Some("a lane waits for a sink; the log says why"));
+        first.waiting(false);
         metrics.unassigned();
         assert_eq!(metrics.unready(), Some("the source has not said what to read"));
     }

@@ -69,7 +69,7 @@ fn the_columns_are_the_same_whatever_a_batch_brings() {
     assert_eq!(batch.column_by_name(BEFORE).unwrap().null_count(), 3);
     assert_eq!(batch.column_by_name(POSITION).unwrap().as_string_view().value(2), "2");
     let names: Vec<_> = table.schema().fields().iter().map(|f| f.name().clone()).collect();
-    assert_eq!(names, [&["id", "note"], &NAMES[..]].concat());
+    assert_eq!(names, [&["id", "note"], &NAMES[..NAMES.len() - 2]].concat());
 }
 
 #[test]
