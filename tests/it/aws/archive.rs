@@ -225,8 +225,9 @@ fn a_spoiled_network_changes_nothing() {
     place.pipeline("events/*", ", range_size: 1MiB, lanes: 4", "");
     fill(&place);
     // And an outage in mid-run, longer than a request is sent again.
-    let mut running = Running::start(place.command(&["run", "pipeline.yaml", "--log", "info"]));
-    running.until_it_says("opened", 1);
+    let args = ["run", "pipeline.yaml", "--log", "info", "--log-format", "json"];
+    let mut running = Running::start(place.command(&args));
+    running.until_it_says("\"prepare\"", 1);
     proxy.set_away(true);
     running.until_it_says("reading failed, trying again", 1);
     proxy.set_away(false);

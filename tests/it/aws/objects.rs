@@ -452,18 +452,48 @@ fn a_reader_that_is_dropped_waits_for_nothing() {
     archive.bucket.put("events/a.ndjson", lines(1000));
     let proxy = proxy(moto, 1);
     archive.bucket.wait(async {
-        let source = archive.open_at(json!({}), &aws(&proxy.endpoint())).await.unwrap();
+        let config = config(&archive.bucket.url("events/*"), json!({}));
+        let context = super::place::context(&aws(&proxy.endpoint()));
+        let open_it = ArchiveSource::open(&config, "messages", &archive.store, &context);
+        let source = open_it.await.unwrap();
         let start = assigned(&source).await.remove(0);
         let hold = proxy.hold(&["GET ", "a.ndjson"]);
         let mut reader = open(&source, &start).await;
         hold.met().await;
         let waits = tokio::time::timeout(Duration::from_millis(50), reader.next());
         assert!(waits.await.is_err(), "the answer is held");
+        assert!(context.memory.used() > 0);
         drop(reader);
+        // The answer is still held; the thread that waited for it has given everything back.
+        for _ in 0..500 {
+            if context.memory.used() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} bytes are still waited for", context.memory.used());
     });
-    // The runtime ends only when no blocking thread waits any more.
-    drop(archive);
-    drop(proxy);
+}
+
+#[test]
+fn files_and_objects_are_read_side_by_side() {
+    let Some(moto) = services::moto::shared_or_skip("aws::objects") else { return };
+    let archive = Archive::new(moto, "mixed");
+    let other = Bucket::new(moto, "mixed");
+    archive.bucket.put("events/b.ndjson", "{b}\n");
+    other.put("2024/a.ndjson", "{a}\n");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("c.ndjson"), "{c}\n").unwrap();
+    let local = folder.path().join("*.ndjson");
+    let paths =
+        json!([archive.bucket.url("events/*"), local.to_str().unwrap(), other.url("*/a.ndjson")]);
+    archive.bucket.wait(async {
+        let source = archive.open(json!({ "path": paths })).await.unwrap();
+        let found = read_all(&source).await;
+        let labels: Vec<&str> = found.iter().map(|(label, _, _)| label.as_str()).collect();
+        assert_eq!(labels, ["b.ndjson", "c.ndjson", "2024/a.ndjson"]);
+        assert_eq!(texts(&found), "{b}\n{c}\n{a}\n");
+    });
 }
 
 #[test]
