@@ -69,14 +69,21 @@ impl BucketPrefix {
     /// Read `s3://BUCKET/PREFIX`; a slash at the end is passed over.
     pub fn parse(url: &str) -> Result<Self> {
         let wrong = || Error::config(format!("{url} is no url of a bucket: {BUCKET_URL}"));
-        let rest = url.strip_prefix("s3://").ok_or_else(wrong)?;
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let (bucket, prefix) = Self::split(url).ok_or_else(wrong)?;
         let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
         let is_part = |part: &str| !matches!(part, "" | "." | "..");
-        if !is_bucket(bucket) || !(prefix.is_empty() || prefix.split('/').all(is_part)) {
+        if !(prefix.is_empty() || prefix.split('/').all(is_part)) {
             return Err(wrong());
         }
         Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+
+    /// The bucket of `s3://BUCKET/REST` and the rest as it is written; `None` for another url, and
+    /// where that is no name of a bucket.
+    pub fn split(url: &str) -> Option<(&str, &str)> {
+        let rest = url.strip_prefix("s3://")?;
+        let (bucket, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        is_bucket(bucket).then_some((bucket, rest))
     }
 
     /// The place called `name` inside this one.

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::Phase;
 use crate::error::{Error, ErrorKind};
 
 /// One call, for the message of its failure.
@@ -24,6 +25,8 @@ enum Meaning {
     Forbidden,
     ClockSkew,
     WrongRegion(Option<String>),
+    NoRegion,
+    NotAtHand,
     Busy,
     Missing,
     Other(String),
@@ -60,16 +63,10 @@ const REGION: [&str; 4] = [
     "AuthorizationHeaderMalformed",
     "IllegalLocationConstraintException",
 ];
+/// What the client says where it has no region to sign for.
+const NO_REGION: [&str; 2] = ["region must be set", "missing region"];
+const NOT_AT_HAND: &str = "InvalidObjectState";
 const MISSING: [&str; 4] = ["NoSuchBucket", "ResourceNotFoundException", "NotFound", "NoSuchKey"];
-
-/// When a call failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Before anything was read: a person looks on.
-    Start,
-    /// In mid-run.
-    Run,
-}
 
 impl Call<'_> {
     /// [`Call::refused`] or [`Call::failed`].
@@ -143,6 +140,18 @@ impl Call<'_> {
             Meaning::WrongRegion(None) => {
                 (false, format!("the bucket is in another region: set `aws.region` to it{said}"))
             }
+            Meaning::NoRegion => (
+                false,
+                "no region is known: set `aws.region`, AWS_REGION, or the region of the profile"
+                    .to_owned(),
+            ),
+            Meaning::NotAtHand => (
+                false,
+                format!(
+                    "its storage class has to be restored from before it can be read: restore it \
+                     (`aws s3api restore-object`), or keep it out{said}"
+                ),
+            ),
             Meaning::Busy => (true, format!("the server is busy or failing{said}")),
             Meaning::Missing => (false, format!("it does not exist{said}")),
             Meaning::Other(cause) => (false, cause),
@@ -184,13 +193,18 @@ where
             other => Meaning::NoCredentials(DisplayErrorContext(other).to_string()),
         };
     }
+    let is_sent = matches!(error, SdkError::ServiceError(_) | SdkError::ResponseError(_));
+    let cause = innermost(error);
+    if !is_sent && NO_REGION.iter().any(|told| cause.to_lowercase().contains(told)) {
+        return Meaning::NoRegion;
+    }
     match error {
         SdkError::TimeoutError(_) => return Meaning::Away("no answer in time".to_owned()),
         SdkError::DispatchFailure(cause) => {
             let cause = cause.as_connector_error().map(|cause| innermost(cause));
             return Meaning::Away(cause.unwrap_or_else(|| "the connection failed".to_owned()));
         }
-        SdkError::ConstructionFailure(_) => return Meaning::Other(innermost(error)),
+        SdkError::ConstructionFailure(_) => return Meaning::Other(cause),
         _ => {}
     }
     let code = code(error).unwrap_or_default();
@@ -206,11 +220,12 @@ where
         (_, code) if WRONG_CREDENTIALS.contains(&code) => Meaning::WrongCredentials,
         (_, code) if BUSY.contains(&code) => Meaning::Busy,
         (_, code) if MISSING.contains(&code) => Meaning::Missing,
+        (_, NOT_AT_HAND) => Meaning::NotAtHand,
         (_, code) if FORBIDDEN.contains(&code) => Meaning::Forbidden,
         (Some(401 | 403), _) => Meaning::Forbidden,
         (Some(404), _) => Meaning::Missing,
         (Some(429 | 500..), _) => Meaning::Busy,
-        _ => Meaning::Other(innermost(error)),
+        _ => Meaning::Other(cause),
     }
 }
 
@@ -268,6 +283,7 @@ mod tests {
             ),
             (403, "InvalidAccessKeyId", "x", ErrorKind::Config, "does not accept the credentials"),
             (301, "PermanentRedirect", "x", ErrorKind::Config, "set `aws.region: eu-west-1`"),
+            (403, "InvalidObjectState", "x", ErrorKind::Config, "aws s3api restore-object"),
             (404, "NoSuchBucket", "No.", ErrorKind::Config, "it does not exist (No.)"),
             (503, "SlowDown", "x", ErrorKind::Retryable, "busy or failing"),
             (500, "Unheard", "x", ErrorKind::Retryable, "busy or failing"),

@@ -15,9 +15,18 @@ pub use self::config::{AwsConfig, RoleConfig};
 #[cfg(feature = "aws")]
 pub use self::connection::{Aws, http_client};
 #[cfg(feature = "aws")]
-pub use self::failure::{Call, Phase, code, is_absent, status};
+pub use self::failure::{Call, code, is_absent, status};
 #[cfg(feature = "aws")]
 pub use self::signing::{Presigned, Presigning};
+
+/// When a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Before anything was read: a person looks on.
+    Start,
+    /// In mid-run.
+    Run,
+}
 
 /// Without the feature `aws` there are no clients.
 #[cfg(not(feature = "aws"))]

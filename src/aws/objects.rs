@@ -1,5 +1,7 @@
 //! What every reader of a bucket asks of it.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{Aws, Call, Phase, code, status};
@@ -67,4 +69,25 @@ pub async fn names(aws: &Aws, place: &BucketPrefix, phase: Phase) -> Result<Vec<
         names.extend(keys.filter_map(|key| place.below(key)).map(str::to_owned));
     }
     Ok(names)
+}
+
+/// `bytes 0-99/1234`: which bytes these are, and of how many.
+pub fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    Some((first..last.checked_add(1)?, size.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_an_answer() {
+        assert_eq!(content_range("bytes 0-99/1234"), Some((0..100, 1234)));
+        for text in ["bytes */1234", "0-99/1234", "bytes 5/9", ""] {
+            assert_eq!(content_range(text), None);
+        }
+    }
 }

@@ -9,6 +9,12 @@ const LOCAL: &str = "a path, or a `file:///...` url";
 /// What names a place anywhere.
 const KNOWN: &str = "a path, or a url like `file:///...` or `s3://BUCKET/...`";
 
+/// What is wrong with a url of S3 where there is no client of it.
+const NO_S3: &str = "this build cannot reach S3";
+const WITH_S3: &str = "a build with the feature `aws`";
+/// What names objects of a bucket.
+const OBJECTS: &str = "like `s3://BUCKET/events/**/*.ndjson.zst`; the name of a bucket has 3 to 63 lower-case letters, digits, `.` and `-`";
+
 /// What is wrong with a location, and what is allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wrong {
@@ -54,7 +60,7 @@ pub(super) fn url(base: &Path, text: &str) -> Result<String, Wrong> {
 fn bucket(text: &str) -> Result<String, Wrong> {
     let wrong = |what: &str, allowed| Err(Wrong { what: what.to_owned(), allowed });
     if cfg!(not(feature = "aws")) {
-        return wrong("this build cannot reach S3", "a build with the feature `aws`");
+        return wrong(NO_S3, WITH_S3);
     }
     match BucketPrefix::parse(text) {
         Ok(place) => Ok(place.to_string()),
@@ -66,6 +72,7 @@ fn bucket(text: &str) -> Result<String, Wrong> {
 pub(super) fn pattern(base: &Path, text: &str) -> Result<String, Wrong> {
     let wrong = |what: String, allowed| Err(Wrong { what, allowed });
     let relative = match scheme(text) {
+        Some(("s3", _)) => return objects(text),
         Some(_) => path(base, text)?.to_string_lossy().into_owned(),
         None if text.trim().is_empty() => {
             return wrong("is empty".to_owned(), "a file, or a pattern like `events/*.ndjson.zst`");
@@ -92,12 +99,30 @@ pub(super) fn pattern(base: &Path, text: &str) -> Result<String, Wrong> {
             format!("{}/{rest}", base.trim_end_matches('/'))
         }
     };
-    match glob::Pattern::new(&absolute) {
-        Ok(_) => Ok(absolute),
-        Err(error) => wrong(
-            format!("is not a pattern: {}", error.msg),
-            "`*`, `?`, `[...]` and `**` between slashes; a literal `[` is `[[]`",
-        ),
+    is_pattern(&absolute).map(|()| absolute)
+}
+
+/// The pattern of objects that `text` names, as it is written: keys know no relative parts.
+fn objects(text: &str) -> Result<String, Wrong> {
+    let wrong = |what: &str, allowed| Err(Wrong { what: what.to_owned(), allowed });
+    if cfg!(not(feature = "aws")) {
+        return wrong(NO_S3, WITH_S3);
+    }
+    match BucketPrefix::split(text) {
+        None => wrong("is no url of a bucket", OBJECTS),
+        Some((_, "")) => wrong("names no object", OBJECTS),
+        Some((_, keys)) if keys.ends_with('/') => wrong("is a folder", OBJECTS),
+        Some((_, keys)) => is_pattern(keys).map(|()| text.to_owned()),
+    }
+}
+
+fn is_pattern(text: &str) -> Result<(), Wrong> {
+    match glob::Pattern::new(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Wrong {
+            what: format!("is not a pattern: {}", error.msg),
+            allowed: "`*`, `?`, `[...]` and `**` between slashes; a literal `[` is `[[]`",
+        }),
     }
 }
 
@@ -164,6 +189,20 @@ mod tests {
         assert_eq!(resolved("../x-*.gz"), Ok("/data/x-*.gz".into()));
         assert_eq!(resolved("/abs/**/*.json"), Ok("/abs/**/*.json".into()));
         assert!(resolved("a/[b").is_err());
-        assert!(resolved("s3://x/*").is_err());
+        assert!(resolved("gs://x/*").is_err());
+    }
+
+    #[cfg(feature = "aws")]
+    #[test]
+    fn patterns_of_objects_stay_as_they_are_written() {
+        let resolved = |text| pattern(Path::new("/data"), text).map_err(|wrong| wrong.what);
+        for text in ["s3://lake/**/*.zst", "s3://lake/a b/../%20=ñ[0-9]?.gz"] {
+            assert_eq!(resolved(text), Ok(text.into()));
+        }
+        assert_eq!(resolved("s3://x/*"), Err("is no url of a bucket".into()));
+        assert_eq!(resolved("s3://lake"), Err("names no object".into()));
+        assert_eq!(resolved("s3://lake/events/"), Err("is a folder".into()));
+        let wrong = resolved("s3://lake/a**").unwrap_err();
+        assert!(wrong.starts_with("is not a pattern: "), "{wrong}");
     }
 }

@@ -2,7 +2,6 @@
 //! the program uses. Nothing is written.
 
 use std::fmt;
-use std::ops::Range;
 
 use async_trait::async_trait;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -17,6 +16,7 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 
+use crate::aws::objects::content_range;
 use crate::aws::{self, Aws, Call};
 
 /// The objects of one bucket.
@@ -216,26 +216,5 @@ impl ObjectStore for BucketFiles {
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
         Err(read_only("copy"))
-    }
-}
-
-/// `bytes 0-99/1234`: which bytes these are, and of how many.
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
-    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    Some((first..last.checked_add(1)?, size.parse().ok()?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_of_an_answer() {
-        assert_eq!(content_range("bytes 0-99/1234"), Some((0..100, 1234)));
-        for text in ["bytes */1234", "0-99/1234", "bytes 5/9", ""] {
-            assert_eq!(content_range(text), None);
-        }
     }
 }

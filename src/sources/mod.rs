@@ -19,7 +19,7 @@ use crate::event::Operation;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceConfig {
-    /// Files of change events: NDJSON (plain, gzip or zstd) and Parquet.
+    /// Files of change events, local or in S3: NDJSON (plain, gzip or zstd) and Parquet.
     Archive(archive::ArchiveConfig),
     /// Topics of a Kafka cluster, spread over the tasks of a consumer group.
     #[cfg(feature = "kafka")]

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -58,6 +59,10 @@ const FAULTS: [Fault; 9] = [
 ];
 
 const BLACK_HOLE: Duration = Duration::from_secs(2);
+/// An answer that comes in drops has no smaller ones...
+const LEAST_DROP_BYTES: usize = 200;
+/// ...and about so many at most, so that a large one arrives at all.
+const MOST_DROPS: usize = 200;
 /// Longest head of a request.
 const HEAD_MAX_BYTES: usize = 64 << 10;
 
@@ -66,6 +71,8 @@ struct State {
     random: Generator,
     /// Exchanges of a thousand that are spoiled.
     per_mille: Mutex<u64>,
+    /// Every connection is reset before the server sees anything.
+    is_away: AtomicBool,
     /// Held while the server is asked.
     turn: tokio::sync::Mutex<()>,
     counts: Mutex<BTreeMap<Fault, u32>>,
@@ -112,6 +119,7 @@ impl FaultProxy {
             upstream,
             random: Generator::seeded(seed),
             per_mille: Mutex::new(per_mille),
+            is_away: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
             counts: Mutex::default(),
             refusal: Mutex::default(),
@@ -148,6 +156,11 @@ impl FaultProxy {
     /// Let everything through again.
     pub fn allow(&self) {
         *self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// From now on the server is away, or back.
+    pub fn set_away(&self, is_away: bool) {
+        self.state.is_away.store(is_away, Ordering::Relaxed);
     }
 
     /// Hold the answer to the next request that has each of `texts` in its head or body.
@@ -217,6 +230,9 @@ async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
         client.write_all(answer.as_bytes()).await?;
         return client.shutdown().await;
     }
+    if state.is_away.load(Ordering::Relaxed) {
+        return client.set_zero_linger();
+    }
     let (fault, detail) = state.draw(&head);
     let error = |status: &str, code: &str| {
         let body = format!(
@@ -251,7 +267,8 @@ async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
             client.write_all(answer.get(..answer.len() / 2).unwrap_or_default()).await?;
         }
         Some(Fault::Dribble) => {
-            for drop in forward(state, &head, &body).await?.chunks(200) {
+            let answer = forward(state, &head, &body).await?;
+            for drop in answer.chunks(LEAST_DROP_BYTES.max(answer.len() / MOST_DROPS)) {
                 client.write_all(drop).await?;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -32,7 +32,7 @@ struct Archive {
 }
 
 /// A record found: file, position, text.
-type Found = (String, u64, String);
+pub(crate) type Found = (String, u64, String);
 
 impl Archive {
     fn new() -> Self {
@@ -93,7 +93,7 @@ impl Archive {
 }
 
 /// Everything that `source` hands out now.
-async fn assigned(source: &ArchiveSource) -> Vec<PartitionStart> {
+pub(crate) async fn assigned(source: &ArchiveSource) -> Vec<PartitionStart> {
     match source.next_event().await.unwrap() {
         SourceEvent::Assigned(starts) => starts,
         SourceEvent::Finished => Vec::new(),
@@ -128,7 +128,7 @@ async fn read(
     }
 }
 
-fn records(label: &str, batch: &RawBatch) -> Vec<Found> {
+pub(crate) fn records(label: &str, batch: &RawBatch) -> Vec<Found> {
     match &batch.content {
         RawContent::Rows { rows, first } => (0..rows.num_rows() as u64)
             .map(|row| (label.to_owned(), first + row, String::new()))
@@ -150,7 +150,7 @@ fn records(label: &str, batch: &RawBatch) -> Vec<Found> {
 }
 
 /// Read the whole archive as a run does.
-async fn read_all(source: &ArchiveSource) -> Vec<Found> {
+pub(crate) async fn read_all(source: &ArchiveSource) -> Vec<Found> {
     let mut found = Vec::new();
     loop {
         let starts = assigned(source).await;
@@ -166,19 +166,19 @@ async fn read_all(source: &ArchiveSource) -> Vec<Found> {
     }
 }
 
-fn lines(count: usize) -> String {
+pub(crate) fn lines(count: usize) -> String {
     (0..count)
         .map(|number| format!("{{\"number\":{number},\"pad\":\"{}\"}}\n", "x".repeat(number % 90)))
         .collect()
 }
 
-fn gzip(content: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()
 }
 
-fn texts(found: &[Found]) -> String {
+pub(crate) fn texts(found: &[Found]) -> String {
     found.iter().map(|(_, _, text)| format!("{text}\n")).collect()
 }
 

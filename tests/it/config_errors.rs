@@ -567,7 +567,33 @@ fn places_in_buckets() {
       1 | name: conversations
         | ^
     "#);
+    let events = "events/*.ndjson.zst";
+    assert_snapshot!(broken(&[(events, "s3://Events/*")]), @r#"
+    pipeline.yaml:4:20: source.archive.path: is no url of a bucket; like `s3://BUCKET/events/**/*.ndjson.zst`; the name of a bucket has 3 to 63 lower-case letters, digits, `.` and `-`
+      4 |   archive: { path: "s3://Events/*", format: dynamodb }
+        |                    ^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[(events, "s3://events/2024/")]), @r#"
+    pipeline.yaml:4:20: source.archive.path: is a folder; like `s3://BUCKET/events/**/*.ndjson.zst`; the name of a bucket has 3 to 63 lower-case letters, digits, `.` and `-`
+      4 |   archive: { path: "s3://events/2024/", format: dynamodb }
+        |                    ^^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[(events, "s3://events/a**/b")]), @r#"
+    pipeline.yaml:4:20: source.archive.path: is not a pattern: recursive wildcards must form a single path component; `*`, `?`, `[...]` and `**` between slashes; a literal `[` is `[[]`
+      4 |   archive: { path: "s3://events/a**/b", format: dynamodb }
+        |                    ^^^^^^^^^^^^^^^^^^^
+    "#);
+    assert_snapshot!(broken(&[("path: \"events/*.ndjson.zst\"", "path: [\"events/*\", \"s3://events\"]")]), @r#"
+    pipeline.yaml:4:33: source.archive.path[1]: names no object; like `s3://BUCKET/events/**/*.ndjson.zst`; the name of a bucket has 3 to 63 lower-case letters, digits, `.` and `-`
+      4 |   archive: { path: ["events/*", "s3://events"], format: dynamodb }
+        |                                 ^^^^^^^^^^^^^
+    "#);
     let table = ("commit:", "checkpoint: { dynamodb: { table: checkpoints } }\ncommit:");
+    assert_snapshot!(broken(&[(lake, "url: s3://lake/conversations"), table, (events, "s3://lake/conversations/**/*")]), @r#"
+    pipeline.yaml:4:20: source.archive.path: reads the table of sink `lake`, which this pipeline writes; files outside every table of the pipeline
+      4 |   archive: { path: "s3://lake/conversations/**/*", format: dynamodb }
+        |                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+    "#);
     assert_snapshot!(broken(&[(lake, "url: s3://lake/conversations"), table, ("url: dead-letters", "url: s3://lake/conversations/dead")]), @r#"
     pipeline.yaml:17:8: dead_letters.url: lies inside the table of sink `lake`; a folder outside every table, since readers of a table take every file beneath it
       17 |   url: s3://lake/conversations/dead

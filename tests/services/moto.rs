@@ -1,6 +1,7 @@
 //! moto: S3, DynamoDB with its streams, Glue, Athena, Secrets Manager and more, in one Python
 //! process that keeps everything in memory. Any credentials will do; it checks no signatures.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -12,6 +13,9 @@ use super::{Missing, Service, Shared, http};
 const VERSION: &str = "5.2.5";
 const INSTALL_PYTHON: &str = "install Python with venv (Debian: apt-get install python3 python3-venv), and let pip \
                               reach its index once";
+
+/// Keys that a listing gives at once: few, so that whoever lists meets several pages.
+const KEYS_OF_A_PAGE: &str = "MOTO_S3_DEFAULT_MAX_KEYS=100";
 
 /// What AWS clients want to be told and moto does not look at, as environment variables.
 pub(crate) const ENVIRONMENT: [(&str, &str); 3] =
@@ -49,11 +53,13 @@ impl Service for Moto {
         // While it waits for its turn at the port, somebody else's server may answer there.
         let own_line = format!("Running on http://127.0.0.1:{port}");
         // The script `moto_server` names the folder in which it was installed; the module does not.
-        let arguments = ["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()];
+        let mut arguments: Vec<OsString> = vec![KEYS_OF_A_PAGE.into(), python.into()];
+        arguments.extend(["-m", "moto.server", "-H", "127.0.0.1", "-p"].map(Into::into));
+        arguments.push(port.to_string().into());
         let recipe = Recipe {
             name: Self::NAME,
-            program: python,
-            arguments: arguments.map(Into::into).into(),
+            program: "env".into(),
+            arguments,
             is_ready: Box::new(move |log| {
                 log.contains(&own_line)
                     && http::get(port, "/moto-api/").is_ok_and(|(status, _)| status == 200)

@@ -60,6 +60,8 @@ pub(super) struct LineReader<S> {
     /// The stream has no more bytes, or failed.
     at_end: bool,
     failed: Option<Error>,
+    /// Where a line began that is too long to be held, and what was read of it.
+    long: Option<(u64, OversizedLine)>,
     finished: bool,
 }
 
@@ -91,6 +93,7 @@ impl<S: ByteStream> LineReader<S> {
             inside_line: position < from,
             at_end: false,
             failed: None,
+            long: None,
             finished: range.to.is_some_and(|to| from >= to),
         }
     }
@@ -100,7 +103,8 @@ impl<S: ByteStream> LineReader<S> {
         self.stream.stored_bytes()
     }
 
-    /// The next batch; `None` at the end. Not to be asked again after an error.
+    /// The next batch; `None` at the end. Asked again after a retryable error it goes on as if
+    /// nothing had been; after another it is not to be asked.
     pub(super) fn next(&mut self) -> Result<Option<RawBatch>> {
         if self.finished {
             return Ok(None);
@@ -110,22 +114,25 @@ impl<S: ByteStream> LineReader<S> {
             self.inside_line = false;
         }
         loop {
+            if self.long.is_some() {
+                let oversized = self.stream_line()?;
+                return Ok(self.give_out(0, vec![oversized]));
+            }
             if self.owned().is_some_and(|owned| owned == 0) {
                 // The line before, or an oversized one, went on beyond the end of the range.
                 self.finished = true;
                 return Ok(self.give_out(0, Vec::new()));
             }
-            self.fill()?;
+            self.fill();
             if let Some((end, finished)) = self.complete_lines() {
                 self.finished = finished;
                 return Ok(self.give_out(end, Vec::new()));
             }
-            if let Some(error) = self.failed.take() {
-                return Err(error);
+            if self.failed.is_some() {
+                return self.failure().map(|()| None);
             }
             if self.buffer.len() > self.limits.record_bytes.saturating_add(1) {
-                let oversized = self.stream_line()?;
-                return Ok(self.give_out(0, vec![oversized]));
+                self.begin_long_line();
             }
         }
     }
@@ -151,9 +158,9 @@ impl<S: ByteStream> LineReader<S> {
     }
 
     /// Read on. A failure is kept until the whole lines before it are given out.
-    fn fill(&mut self) -> Result<()> {
+    fn fill(&mut self) {
         if self.at_end {
-            return self.failed.take().map_or(Ok(()), Err);
+            return;
         }
         let wanted = self.wanted();
         match self.stream.fill(&mut self.buffer, wanted) {
@@ -164,7 +171,13 @@ impl<S: ByteStream> LineReader<S> {
                 self.failed = Some(error);
             }
         }
-        Ok(())
+    }
+
+    /// Hand over the failure that was kept, if one was. Behind a retryable one the stream goes on.
+    fn failure(&mut self) -> Result<()> {
+        let Some(error) = self.failed.take() else { return Ok(()) };
+        self.at_end = !error.is_retryable();
+        Err(error)
     }
 
     /// The end of the whole lines in the buffer that belong to the range, and whether they are its
@@ -221,15 +234,24 @@ impl<S: ByteStream> LineReader<S> {
         self.through_line(|_| {})
     }
 
-    /// Take a line that is too long to be held through its hash.
-    fn stream_line(&mut self) -> Result<Oversized> {
+    fn begin_long_line(&mut self) {
         if self.position == 0 && self.buffer.starts_with(BYTE_ORDER_MARK) {
             self.buffer.drain(..BYTE_ORDER_MARK.len());
             self.position += BYTE_ORDER_MARK.len() as u64;
         }
-        let (position, mut line) = (self.position, OversizedLine::default());
-        self.through_line(|part| line.push(part))?;
-        Ok(line.finish(position))
+        self.long = Some((self.position, OversizedLine::default()));
+    }
+
+    /// Take a line that is too long to be held through its hash, or what is left of it.
+    fn stream_line(&mut self) -> Result<Oversized> {
+        let (position, mut line) = self.long.take().unwrap_or((self.position, Default::default()));
+        match self.through_line(|part| line.push(part)) {
+            Ok(()) => Ok(line.finish(position)),
+            Err(error) => {
+                self.long = Some((position, line));
+                Err(error)
+            }
+        }
     }
 
     /// Move behind the next newline, or to the end, showing the bytes before it to `see`.
@@ -245,14 +267,14 @@ impl<S: ByteStream> LineReader<S> {
             self.position += self.buffer.len() as u64;
             self.buffer.clear();
             if self.at_end {
-                return self.failed.take().map_or(Ok(()), Err);
+                return self.failure();
             }
             match self.stream.fill(&mut self.buffer, self.limits.chunk_bytes) {
                 Ok(0) => self.at_end = true,
                 Ok(_) => {}
                 Err(error) => {
                     self.at_end = true;
-                    return Err(error);
+                    self.failed = Some(error);
                 }
             }
         }

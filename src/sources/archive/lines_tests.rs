@@ -26,6 +26,23 @@ impl ByteStream for Bites<'_> {
     }
 }
 
+/// The same, interrupted at every other call, in the middle of what it gives.
+struct Interrupted<'a> {
+    bites: Bites<'a>,
+    calls: usize,
+}
+
+impl ByteStream for Interrupted<'_> {
+    fn fill(&mut self, buffer: &mut Vec<u8>, bytes: usize) -> Result<usize> {
+        self.calls += 1;
+        let given = self.bites.fill(buffer, bytes)?;
+        if self.calls % 2 == 1 { Err(Error::retryable("interrupted")) } else { Ok(given) }
+    }
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
     chunk: usize,
@@ -195,6 +212,18 @@ fn sizes() -> impl Strategy<Value = Sizes> {
     })
 }
 
+/// Ask until it is the end.
+fn read_through<S: ByteStream>(mut reader: LineReader<S>) -> Vec<Found> {
+    let mut found = Vec::new();
+    loop {
+        match reader.next() {
+            Ok(Some(batch)) => found.extend(records(&batch)),
+            Ok(None) => return found,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -215,6 +244,21 @@ proptest! {
             found.extend(read_all(reader(&content, range, range.from, sizes), range.from).0);
         }
         prop_assert_eq!(found, expected(&content, sizes.record));
+    }
+
+    /// A stream that is interrupted again and again is read as if it were not.
+    #[test]
+    fn interruptions_change_nothing(
+        content in content(),
+        sizes in sizes(),
+        from in any::<prop::sample::Index>(),
+    ) {
+        let from = from.index(content.len() + 1) as u64;
+        let range = Range { from, to: Some(content.len() as u64) };
+        let LineReader { stream, limits, memory, .. } = reader(&content, range, from, sizes);
+        let interrupted = Interrupted { bites: stream, calls: 0 };
+        let found = read_through(LineReader::new(interrupted, range, from, limits, memory));
+        prop_assert_eq!(found, read_all(reader(&content, range, from, sizes), from).0);
     }
 
     /// From wherever a batch ended, another reader finds the rest, whatever its chunks.

@@ -7,10 +7,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use super::files::{self, Encoding, FoundFile, POSITION_BITS};
+use super::place::{self, Identity, Listed, Wanted};
 use super::ranges::{self, Range, Splitting};
+use crate::aws::Phase;
 use crate::component::checkpoint::Document;
 use crate::component::{CheckpointStore, Context, Expected, Key, Revision, SwapAnswer};
 use crate::error::{Error, Result};
@@ -22,6 +25,8 @@ const FILES_END: u64 = 1 << (63 - POSITION_BITS);
 const ATTEMPTS: usize = 16;
 /// Files that a message names one by one.
 const NAMED_FILES: usize = 5;
+/// New files that are looked into at once.
+const LOOKS_AT_ONCE: usize = 32;
 
 /// The document.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -39,8 +44,9 @@ pub(super) struct ListedFile {
     pub(super) path: String,
     /// Stored bytes.
     pub(super) size: u64,
-    /// Time of modification, nanoseconds since 1970.
-    pub(super) modified_ns: i64,
+    /// What it is told by.
+    #[serde(flatten)]
+    pub(super) identity: Identity,
     /// How it is stored.
     pub(super) encoding: Encoding,
     /// The partitions it is split into.
@@ -57,16 +63,12 @@ impl ListedFile {
         }
     }
 
-    /// What changed since it was listed, if anything.
-    pub(super) fn difference(&self, size: u64, modified_ns: i64) -> Option<String> {
-        if size > self.size {
-            Some(format!("grew from {} to {size} bytes", self.size))
-        } else if size < self.size {
-            Some(format!("shrank from {} to {size} bytes", self.size))
-        } else if modified_ns != self.modified_ns {
-            Some("was modified: its time of modification differs".into())
-        } else {
-            None
+    /// What it was, to open it by.
+    pub(super) fn listed(&self) -> Listed {
+        Listed {
+            name: format!("`{}` (number {})", self.path, self.number),
+            size: self.size,
+            identity: self.identity.clone(),
         }
     }
 }
@@ -104,7 +106,7 @@ pub(super) async fn settle(
             return Ok((manifest, 0));
         }
         if split.is_empty() {
-            split = split_files(added.clone(), splitting).await?;
+            split = split_files(added.clone(), splitting, context).await?;
         }
         for file in &added {
             append(&mut manifest, file, &split)?;
@@ -138,7 +140,7 @@ fn append(
         number,
         path: file.name.clone(),
         size: file.size,
-        modified_ns: file.modified_ns,
+        identity: file.identity.clone(),
         encoding,
         ranges,
     });
@@ -149,18 +151,27 @@ fn append(
 async fn split_files(
     added: Vec<FoundFile>,
     splitting: Splitting,
+    context: &Context,
 ) -> Result<HashMap<String, (Encoding, Vec<Range>)>> {
-    let split = move || {
-        let one = |file: FoundFile| {
-            let encoding = files::encoding(&file.path)?;
-            let ranges = ranges::split(&file, encoding, splitting)?;
+    // Dropped with this call, which ends every look that waits for a bucket.
+    let (_wanted, stop) = Wanted::new();
+    let one = |file: FoundFile| {
+        let (stop, context) = (stop.clone(), context.clone());
+        let look = move || {
+            let open = place::open(&file.place, file.listed(), Phase::Start, &stop, &context)?;
+            let encoding = files::encoding(&*open, &file.place)?;
+            let ranges = ranges::split(&*open, file.size, encoding, splitting)?;
             Ok((file.name, (encoding, ranges)))
         };
-        added.into_iter().map(one).collect()
+        async {
+            let looked = tokio::task::spawn_blocking(look).await;
+            looked.map_err(|cause| {
+                Error::fatal("looking into the archive ended early").caused_by(cause)
+            })?
+        }
     };
-    tokio::task::spawn_blocking(split)
-        .await
-        .map_err(|cause| Error::fatal("looking into the archive ended early").caused_by(cause))?
+    // The first failure in the order of the files is the one that is told.
+    stream::iter(added).map(one).buffered(LOOKS_AT_ONCE).try_collect().await
 }
 
 fn report(manifest: &Manifest, added: usize) {
@@ -190,7 +201,7 @@ fn verify(manifest: &Manifest, found: &[FoundFile], closed: &HashSet<PartitionId
         let is_finished =
             || file.ranges.iter().all(|range| closed.contains(&file.partition(*range)));
         let problem = match found.get(file.path.as_str()) {
-            Some(now) => file.difference(now.size, now.modified_ns),
+            Some(now) => file.listed().difference(now.size, &now.identity),
             None if is_finished() => None,
             None => {
                 Some("is gone, or no pattern names it any more, and is not read to its end".into())
@@ -213,8 +224,8 @@ pub(super) fn changed(problems: &[String]) -> Error {
         let _ = write!(message, "; and {} more", problems.len() - NAMED_FILES);
     }
     message.push_str(
-        "; restore each file with its time of modification, and put new records into a new file; \
-         to read changed files again, begin with an empty checkpoint and lake",
+        "; restore each file as it was, on a disk with its time of modification, and put new \
+         records into a new file; to read changed files again, begin with an empty checkpoint and lake",
     );
     Error::halted(message)
 }

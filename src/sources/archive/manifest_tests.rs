@@ -26,8 +26,9 @@ impl Archive {
 
     async fn settle(&self, range_bytes: u64) -> Result<(Vec<String>, usize)> {
         let pattern = self.folder.path().join("*.ndjson").to_str().unwrap().to_owned();
-        let found = files::list(&super::super::Paths::One(pattern), Default::default())?;
         let context = crate::testing::context(1);
+        let paths = super::super::Paths::One(pattern);
+        let found = files::list(&paths, Default::default(), &context).await?;
         let splitting = Splitting { range_bytes, lanes: 1 };
         let (manifest, added) =
             settle(&self.store, found, splitting, &self.closed, &context).await?;

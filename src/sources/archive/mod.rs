@@ -1,16 +1,21 @@
 //! An archive: files of change events, read once each, in order.
 //!
-//! [`files`] finds what the patterns name, [`manifest`] numbers it for good, [`ranges`] splits it
-//! into partitions. [`streams`] gives a file's bytes, decompressed, [`lines`] the lines that begin
+//! [`files`] finds what the patterns name, on a [`disk`] or in a [`bucket`], [`manifest`] numbers it
+//! for good, [`ranges`] splits it into partitions. [`place`] is what the rest needs of either place:
+//! a file that is open, and gives the bytes that it was listed with. [`streams`] gives a file's bytes, decompressed, [`lines`] the lines that begin
 //! in a range, [`rows`] the rows of a Parquet file; [`reader`] reads ahead of the lane by one batch.
 //!
 //! The version of an event is `(file number << 36) | position`: files are numbered from 1 and the
 //! position is a byte of the decompressed file, or a row of a Parquet file.
 
+#[cfg(feature = "aws")]
+mod bucket;
+mod disk;
 mod files;
 mod lines;
 mod manifest;
 mod oversized;
+mod place;
 mod ranges;
 mod reader;
 mod rows;
@@ -28,11 +33,12 @@ use serde::{Deserialize, Serialize};
 use crate::codec::Format;
 use crate::units::ByteSize;
 
-/// An archive of change events in files.
+/// An archive of change events in files, on a local disk or in S3.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveConfig {
-    /// One path pattern or a list (`*`, `?`, `[...]`, `**`), relative to the pipeline file.
+    /// One path pattern or a list (`*`, `?`, `[...]`, `**`), relative to the pipeline file, or of
+    /// objects like `s3://BUCKET/events/**/*.ndjson.zst`.
     pub path: Paths,
     /// Form of the records.
     pub format: Format,

@@ -1,14 +1,12 @@
 //! How a file is split into ranges, each a partition of its own. Fixed when the file is first
 //! listed: a later change of `range_size` does not move a range that a record covers.
 
-use std::fs::File;
-use std::path::Path;
-
-use parquet::arrow::arrow_reader::ArrowReaderMetadata;
+use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 
-use super::files::{Encoding, FoundFile};
-use crate::error::{ErrorKind, Result, ResultExt};
+use super::files::Encoding;
+use super::place::OpenFile;
+use crate::error::Result;
 
 /// A part of a file, `[from, to)`: bytes of a plain file, rows of a Parquet file. A compressed file
 /// is one range, whose end is known only when it has been read.
@@ -45,17 +43,18 @@ impl Splitting {
     }
 }
 
-/// Split `file` into ranges.
+/// Split `file`, of `size` bytes, into ranges.
 pub(super) fn split(
-    file: &FoundFile,
+    file: &dyn OpenFile,
+    size: u64,
     encoding: Encoding,
     splitting: Splitting,
 ) -> Result<Vec<Range>> {
     match encoding {
-        Encoding::Plain => Ok(split_evenly(file.size, splitting.parts(file.size))),
+        Encoding::Plain => Ok(split_evenly(size, splitting.parts(size))),
         Encoding::Gzip | Encoding::Zstd => Ok(vec![Range { from: 0, to: None }]),
         Encoding::Parquet => {
-            let groups = row_groups(&file.path)?;
+            let groups = sizes(file.row_groups()?.metadata());
             let bytes: u64 = groups.iter().map(|(_, bytes)| bytes).sum();
             Ok(by_row_groups(&groups, bytes.div_ceil(splitting.parts(bytes))))
         }
@@ -72,16 +71,9 @@ fn split_evenly(end: u64, parts: u64) -> Vec<Range> {
 }
 
 /// Rows and stored bytes of each row group.
-fn row_groups(path: &Path) -> Result<Vec<(u64, u64)>> {
-    let failed =
-        || format!("cannot read the Parquet footer of the archive file {}", path.display());
-    let file = File::open(path).or_error(ErrorKind::Config, failed)?;
-    let metadata =
-        ArrowReaderMetadata::load(&file, Default::default()).or_error(ErrorKind::Config, failed)?;
-    let groups = metadata.metadata().row_groups().iter();
-    Ok(groups
-        .map(|group| (unsigned(group.num_rows()), unsigned(group.compressed_size())))
-        .collect())
+fn sizes(metadata: &ParquetMetaData) -> Vec<(u64, u64)> {
+    let groups = metadata.row_groups().iter();
+    groups.map(|group| (unsigned(group.num_rows()), unsigned(group.compressed_size()))).collect()
 }
 
 fn unsigned(count: i64) -> u64 {

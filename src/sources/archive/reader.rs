@@ -1,24 +1,24 @@
 //! Reads one partition away from the asynchronous threads, one batch ahead of the lane.
 
-use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 
 use super::files::Encoding;
 use super::lines::{LineLimits, LineReader};
+use super::place::{OpenFile, Stop, Wanted};
 use super::ranges::Range;
 use super::rows::RowReader;
-use super::streams::{DecompressedStream, PlainStream};
+use super::streams::{ByteStream, DecompressedStream};
 use crate::component::{PartitionReader, RawBatch};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, Result};
 use crate::memory::MemoryBudget;
 
 /// What to read, and where from.
 pub(super) struct Reading {
-    pub(super) file: File,
+    pub(super) file: Arc<dyn OpenFile>,
     pub(super) name: Arc<str>,
     pub(super) size: u64,
     pub(super) encoding: Encoding,
@@ -30,14 +30,11 @@ pub(super) struct Reading {
     pub(super) read: Arc<AtomicU64>,
     pub(super) max_record_size: u64,
     pub(super) memory: Arc<MemoryBudget>,
-    pub(super) unchanged: Unchanged,
 }
 
-/// Fails where a file is not the one that was listed any more.
-pub(super) type Unchanged = Box<dyn Fn(&File) -> Result<()> + Send>;
-
 enum Records {
-    Plain(LineReader<PlainStream>),
+    /// One call through the pointer gives a whole chunk.
+    Plain(LineReader<Box<dyn ByteStream>>),
     Decompressed(LineReader<DecompressedStream>),
     Rows(RowReader),
 }
@@ -48,32 +45,31 @@ struct BlockingReader {
     range: Range,
     weight: u64,
     read: Arc<AtomicU64>,
-    /// The same open file, to look at what it is at the end.
-    file: File,
-    unchanged: Unchanged,
+    /// To look at what it is at the end.
+    file: Arc<dyn OpenFile>,
 }
 
 impl BlockingReader {
-    fn new(reading: Reading, cancelled: Arc<AtomicBool>) -> Result<Self> {
+    fn new(reading: Reading, stop: Stop) -> Result<Self> {
         let Reading { file, name, size, encoding, range, from, weight, read, memory, .. } = reading;
-        let same = file.try_clone().or_error(ErrorKind::Fatal, || format!("cannot read {name}"))?;
         let limits = LineLimits::new(reading.max_record_size);
         let records = match encoding {
             Encoding::Plain => {
-                let start = LineReader::<PlainStream>::stream_start(range, from);
-                let stream = PlainStream::new(file, name, start, size);
+                let start = LineReader::<Box<dyn ByteStream>>::stream_start(range, from);
+                let stream = file.stream(start, range.to.unwrap_or(size));
                 Records::Plain(LineReader::new(stream, range, from, limits, memory))
             }
             Encoding::Gzip | Encoding::Zstd => {
                 let start = LineReader::<DecompressedStream>::stream_start(range, from);
-                let stream = DecompressedStream::new(file, name, encoding, start, size, cancelled)?;
+                let stored = file.stream(0, size);
+                let stream = DecompressedStream::new(stored, name, encoding, start, stop)?;
                 Records::Decompressed(LineReader::new(stream, range, from, limits, memory))
             }
             Encoding::Parquet => {
-                Records::Rows(RowReader::new(file, name, from, range.to.unwrap_or(from))?)
+                Records::Rows(RowReader::new(file.clone(), name, from, range.to.unwrap_or(from)))
             }
         };
-        Ok(Self { records, range, weight, read, file: same, unchanged: reading.unchanged })
+        Ok(Self { records, range, weight, read, file })
     }
 
     fn next(&mut self) -> Result<Option<RawBatch>> {
@@ -84,7 +80,7 @@ impl BlockingReader {
         }?;
         if batch.is_none() {
             // A file that grew meanwhile has more than its listed bytes, perhaps half a line of it.
-            (self.unchanged)(&self.file)?;
+            self.file.unchanged()?;
         }
         let place = batch.as_ref().and_then(|batch| batch.range.to.offset()).unwrap_or(0);
         let place = place.saturating_sub(self.range.from);
@@ -108,6 +104,8 @@ type Step = (BlockingReader, Result<Option<RawBatch>>);
 enum State {
     /// The next batch is being read.
     Ahead(JoinHandle<Result<Step>>),
+    /// A later try may succeed: the next call is one.
+    Paused(Box<BlockingReader>),
     Ended,
     Failed,
 }
@@ -116,18 +114,17 @@ enum State {
 pub(super) struct ReadAhead {
     state: State,
     name: Arc<str>,
-    cancelled: Arc<AtomicBool>,
+    _wanted: Wanted,
 }
 
 impl ReadAhead {
-    /// Begin to read.
-    pub(super) fn begin(reading: Reading) -> Self {
-        let (name, cancelled) = (reading.name.clone(), Arc::new(AtomicBool::new(false)));
-        let flag = cancelled.clone();
+    /// Begin to read. `wanted` and `stop` belong together, and `stop` to the open file.
+    pub(super) fn begin(reading: Reading, wanted: Wanted, stop: Stop) -> Self {
+        let name = reading.name.clone();
         let state = State::Ahead(tokio::task::spawn_blocking(move || {
-            BlockingReader::new(reading, flag).map(step)
+            BlockingReader::new(reading, stop).map(step)
         }));
-        Self { state, name, cancelled }
+        Self { state, name, _wanted: wanted }
     }
 }
 
@@ -136,14 +133,23 @@ fn step(mut reader: BlockingReader) -> Step {
     (reader, outcome)
 }
 
+fn ahead(reader: BlockingReader) -> State {
+    State::Ahead(tokio::task::spawn_blocking(move || Ok(step(reader))))
+}
+
 #[async_trait]
 impl PartitionReader for ReadAhead {
     async fn next(&mut self) -> Result<Option<RawBatch>> {
+        if let State::Paused(_) = &self.state
+            && let State::Paused(reader) = std::mem::replace(&mut self.state, State::Failed)
+        {
+            self.state = ahead(*reader);
+        }
         let joined = match &mut self.state {
             // Dropped here, the handle stays and the next call awaits it again: nothing is lost.
             State::Ahead(handle) => handle.await,
             State::Ended => return Ok(None),
-            State::Failed => {
+            State::Failed | State::Paused(_) => {
                 return Err(Error::fatal(format!("reading {} has failed before", self.name)));
             }
         };
@@ -151,17 +157,12 @@ impl PartitionReader for ReadAhead {
         let (reader, outcome) = joined.map_err(|cause| {
             Error::fatal(format!("reading {} ended early", self.name)).caused_by(cause)
         })??;
-        let batch = outcome?;
-        self.state = match batch {
-            Some(_) => State::Ahead(tokio::task::spawn_blocking(move || Ok(step(reader)))),
-            None => State::Ended,
+        self.state = match &outcome {
+            Ok(Some(_)) => ahead(reader),
+            Ok(None) => State::Ended,
+            Err(error) if error.is_retryable() => State::Paused(Box::new(reader)),
+            Err(_) => State::Failed,
         };
-        Ok(batch)
-    }
-}
-
-impl Drop for ReadAhead {
-    fn drop(&mut self) {
-        self.cancelled.store(true, Ordering::Relaxed);
+        outcome
     }
 }

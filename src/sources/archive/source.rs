@@ -1,8 +1,6 @@
 //! The source: hands out the ranges of an archive's files, and reads them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,8 +11,10 @@ use tokio::sync::Notify;
 use super::ArchiveConfig;
 use super::files::{self, Encoding, FoundFile, POSITION_BITS};
 use super::manifest::{self, ListedFile, Manifest};
+use super::place::{self, Identity, OpenFile, Place, Stop, Wanted};
 use super::ranges::{Range, Splitting};
 use super::reader::{ReadAhead, Reading};
+use crate::aws::Phase;
 use crate::codec::Format;
 use crate::component::checkpoint::Document;
 use crate::component::source::Progress;
@@ -22,7 +22,7 @@ use crate::component::{
     CheckpointStore, Context, Key, PartitionReader, PartitionStart, Record, Source, SourceEvent,
     Versioning,
 };
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, Result};
 use crate::event::{PartitionId, Position};
 
 /// What an archive held when it was opened.
@@ -62,7 +62,7 @@ pub struct ArchiveSource {
 struct ArchivePartition {
     file: Arc<ListedFile>,
     /// Where the file is; `None` where it is gone and nothing of it is left to read.
-    path: Option<PathBuf>,
+    place: Option<Place>,
     range: Range,
     /// Stored bytes of the range.
     weight: u64,
@@ -85,10 +85,7 @@ impl ArchiveSource {
         store: &dyn CheckpointStore,
         context: &Context,
     ) -> Result<Self> {
-        let (paths, order) = (config.path.clone(), config.order);
-        let found = tokio::task::spawn_blocking(move || files::list(&paths, order))
-            .await
-            .map_err(|cause| Error::fatal("listing the archive ended early").caused_by(cause))??;
+        let found = files::list(&config.path, config.order, context).await?;
         let records = read_records(store).await?;
         let closed = records.iter().filter(|(_, closed)| closed.read).map(|(id, _)| id.clone());
         let splitting =
@@ -111,8 +108,8 @@ impl ArchiveSource {
         records: &HashMap<PartitionId, Closed>,
         context: &Context,
     ) -> Self {
-        let paths: HashMap<&str, &PathBuf> =
-            found.iter().map(|file| (file.name.as_str(), &file.path)).collect();
+        let places: HashMap<&str, &Place> =
+            found.iter().map(|file| (file.name.as_str(), &file.place)).collect();
         let stream: Arc<str> = stream.into();
         let mut counts = ArchiveCounts { files: listed.files.len(), ..ArchiveCounts::default() };
         let (mut partitions, mut waiting) = (HashMap::new(), VecDeque::new());
@@ -130,9 +127,9 @@ impl ArchiveSource {
                     waiting.push_back(start(&file, *range, &stream, &label));
                 }
                 let read = Arc::new(AtomicU64::new(if finished { weight } else { 0 }));
-                let path = paths.get(file.path.as_str()).map(|path| (*path).clone());
-                let file = file.clone();
-                partitions.insert(id, ArchivePartition { file, path, range: *range, weight, read });
+                let place = places.get(file.path.as_str()).map(|place| (*place).clone());
+                let (file, range) = (file.clone(), *range);
+                partitions.insert(id, ArchivePartition { file, place, range, weight, read });
             }
         }
         Self {
@@ -236,13 +233,22 @@ fn start(file: &ListedFile, range: Range, stream: &Arc<str>, label: &Arc<str>) -
             base: i64::try_from(file.number << POSITION_BITS).unwrap_or(i64::MAX),
         },
         parents: Vec::new(),
-        identity: json!({
-            "file": file.path,
-            "number": file.number,
-            "size": file.size,
-            "modified_ns": file.modified_ns,
-            "range": range,
-        }),
+        identity: match &file.identity {
+            Identity::Modified { modified_ns } => json!({
+                "file": file.path,
+                "number": file.number,
+                "size": file.size,
+                "modified_ns": modified_ns,
+                "range": range,
+            }),
+            Identity::Tag { tag } => json!({
+                "file": file.path,
+                "number": file.number,
+                "size": file.size,
+                "tag": tag,
+                "range": range,
+            }),
+        },
         size,
     }
 }
@@ -269,15 +275,15 @@ impl Source for ArchiveSource {
         let from = from.offset().filter(|from| *from >= part.range.from).ok_or_else(|| {
             Error::halted(format!("the record of {partition} goes on at {from}, outside of it"))
         })?;
-        let path = part
-            .path
+        let place = part
+            .place
             .clone()
             .ok_or_else(|| Error::halted(format!("the archive file {} is gone", part.file.path)))?;
-        let file = open_listed(path.clone(), part.file.clone()).await?;
-        let listed = part.file.clone();
-        Ok(Box::new(ReadAhead::begin(Reading {
-            file,
-            name: path.to_string_lossy().into(),
+        let (wanted, stop) = Wanted::new();
+        let name = place.to_string().into();
+        let reading = Reading {
+            file: open_listed(place, part.file.clone(), stop.clone(), self.context.clone()).await?,
+            name,
             size: part.file.size,
             encoding: part.file.encoding,
             range: part.range,
@@ -286,8 +292,8 @@ impl Source for ArchiveSource {
             read: part.read.clone(),
             max_record_size: self.max_record_size,
             memory: self.context.memory.clone(),
-            unchanged: Box::new(move |file| is_listed(file, &listed)),
-        })))
+        };
+        Ok(Box::new(ReadAhead::begin(reading, wanted, stop)))
     }
 
     async fn ended(&self, partition: &PartitionId) -> Result<Vec<PartitionStart>> {
@@ -312,26 +318,16 @@ impl Source for ArchiveSource {
     }
 }
 
-/// A file that is not what was listed halts.
-fn is_listed(file: &File, listed: &ListedFile) -> Result<()> {
-    let failed = || format!("cannot look at the archive file {}", listed.path);
-    let metadata = file.metadata().or_error(ErrorKind::Fatal, failed)?;
-    let (size, modified_ns) = files::stamp(&metadata);
-    match listed.difference(size, modified_ns) {
-        None => Ok(()),
-        Some(difference) => Err(manifest::changed(&[format!(
-            "`{}` (number {}) {difference}",
-            listed.path, listed.number
-        )])),
-    }
-}
-
 /// Open a file and see that it is still the one that was listed.
-async fn open_listed(path: PathBuf, listed: Arc<ListedFile>) -> Result<File> {
+async fn open_listed(
+    place: Place,
+    file: Arc<ListedFile>,
+    stop: Stop,
+    context: Context,
+) -> Result<Arc<dyn OpenFile>> {
     let open = move || {
-        let failed = || format!("cannot open the archive file {}", path.display());
-        let file = File::open(&path).or_error(ErrorKind::Halted, failed)?;
-        is_listed(&file, &listed).map(|()| file)
+        let file = place::open(&place, file.listed(), Phase::Run, &stop, &context)?;
+        file.unchanged().map(|()| file.into())
     };
     tokio::task::spawn_blocking(open)
         .await

@@ -63,6 +63,24 @@ impl Bucket {
         format!("s3://{}/{prefix}", self.name)
     }
 
+    /// Store an object.
+    pub(crate) fn put(&self, key: &str, body: impl AsRef<[u8]>) {
+        let body = Bytes::copy_from_slice(body.as_ref());
+        self.wait(async {
+            let client = self.aws.s3().await;
+            let put = client.put_object().bucket(&self.name).key(key).body(body.into());
+            put.send().await.unwrap();
+        });
+    }
+
+    /// Delete an object.
+    pub(crate) fn delete(&self, key: &str) {
+        self.wait(async {
+            let client = self.aws.s3().await;
+            client.delete_object().bucket(&self.name).key(key).send().await.unwrap();
+        });
+    }
+
     /// Every object below `prefix`, by key.
     pub(crate) fn objects(&self, prefix: &str) -> BTreeMap<String, Bytes> {
         self.wait(async {
