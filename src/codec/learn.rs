@@ -279,7 +279,8 @@ fn fast_of(kind: &Kind) -> Fast {
         Kind::Float => Fast::Float,
         Kind::Boolean => Fast::Boolean,
         Kind::Instant(TimeForm::Text) => Fast::Instant,
-        Kind::Instant(TimeForm::EpochSeconds) => Fast::Seconds,
+        Kind::Date(TimeForm::Text) => Fast::No,
+        Kind::Instant(form) | Kind::Date(form) => Fast::Count(*form),
         _ => Fast::No,
     }
 }

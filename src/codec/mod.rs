@@ -24,6 +24,8 @@ mod debezium_tests;
 mod decoder;
 mod dynamodb;
 mod fast;
+#[cfg(test)]
+mod forms_tests;
 mod instant;
 mod json;
 mod learn;

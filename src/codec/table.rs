@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
@@ -60,13 +60,22 @@ pub(super) fn records(
 /// become counts, bytes become base64.
 fn as_source_writes(column: &ArrayRef, kind: Option<&Kind>) -> Result<ArrayRef, ArrowError> {
     match (column.data_type(), kind) {
+        (DataType::Date32 | DataType::Date64, Some(Kind::Date(TimeForm::EpochDays))) => {
+            cast(&cast(column, &DataType::Date32)?, &DataType::Int32)
+        }
         (DataType::Timestamp(_, zone), Some(Kind::Instant(form))) => {
             let unit = match form {
-                TimeForm::Text => return Ok(column.clone()),
+                TimeForm::Text | TimeForm::EpochDays => return Ok(column.clone()),
                 TimeForm::EpochSeconds => TimeUnit::Second,
                 TimeForm::EpochMillis => TimeUnit::Millisecond,
+                TimeForm::EpochMicros => TimeUnit::Microsecond,
+                TimeForm::EpochNanos => TimeUnit::Nanosecond,
             };
-            cast(&cast(column, &DataType::Timestamp(unit, zone.clone()))?, &DataType::Int64)
+            // Nanoseconds hold three centuries only: outside of them this fails, and makes no nulls.
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            let counted =
+                cast_with_options(column, &DataType::Timestamp(unit, zone.clone()), &options)?;
+            cast(&counted, &DataType::Int64)
         }
         (DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_), _) => {
             as_source_writes(&cast(column, &DataType::Binary)?, kind)

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::compute::ComputePool;
-use crate::contract::model::{Column, ColumnType, Evolution, TimeForm};
+use crate::contract::model::{Column, ColumnType, DecimalForm, Evolution, TimeForm};
 use crate::error::Error;
 use crate::event::batch::{KEY_COLUMN, RawRows};
 use crate::event::filter::SinkRows;
@@ -52,6 +52,7 @@ fn column(name: &str, kind: ColumnType, unique: bool) -> Column {
         pii: None,
         rules: Vec::new(),
         search: None,
+        references: None,
     }
 }
 
@@ -63,7 +64,11 @@ pub(super) fn contract() -> Contract {
         columns: vec![
             column("id", ColumnType::Text, true),
             column("at", ColumnType::Timestamp(TimeForm::Text), false),
-            column("price", ColumnType::Decimal { precision: 38, scale: 2 }, false),
+            column(
+                "price",
+                ColumnType::Decimal { precision: 38, scale: 2, form: DecimalForm::Digits },
+                false,
+            ),
             column(
                 "metadata",
                 ColumnType::Struct(vec![member("language"), member("intent")]),
