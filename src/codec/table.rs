@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 
+use super::base64::encode;
 use super::plan::{Kind, Plan};
 use crate::component::source::{RawRecords, RecordPositions};
 use crate::contract::TimeForm;
@@ -81,26 +82,9 @@ fn as_source_writes(column: &ArrayRef, kind: Option<&Kind>) -> Result<ArrayRef, 
             as_source_writes(&cast(column, &DataType::Binary)?, kind)
         }
         (DataType::Binary, _) => {
-            let texts = column.as_binary::<i32>().iter().map(|bytes| bytes.map(encode_base64));
+            let texts = column.as_binary::<i32>().iter().map(|bytes| bytes.map(encode));
             Ok(Arc::new(texts.collect::<StringArray>()))
         }
         _ => Ok(column.clone()),
     }
-}
-
-/// Standard base64 with its padding (RFC 4648, section 4).
-fn encode_base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, place| {
-            (word << 8) | u32::from(group.get(place).copied().unwrap_or(0))
-        });
-        for place in 0..4 {
-            let six = (word >> (18 - 6 * place)) & 63;
-            let letter = LETTERS.get(six as usize).map_or('=', |&letter| letter as char);
-            out.push(if place <= group.len() { letter } else { '=' });
-        }
-    }
-    out
 }

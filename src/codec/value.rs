@@ -3,6 +3,7 @@
 //!
 //! The form of DynamoDB: "AttributeValue" in the Amazon DynamoDB Streams API reference.
 
+use super::base64::decode;
 use super::columns::{Column, Values, home};
 use super::instant::{parse_count, parse_date, parse_days, parse_text};
 use super::json::{Cursor, Str, Token, number_length, write_string};
@@ -294,7 +295,7 @@ impl ValueReader<'_> {
                 Kind::Binary,
                 Opened::Text(string) | Opened::Binary(string),
             ) => {
-                let bytes = decode_base64(&cursor.text(string)).ok_or_else(misfit)?;
+                let bytes = decode(&cursor.text(string)).ok_or_else(misfit)?;
                 let offset = self.side.len() as u32;
                 self.side.extend_from_slice(&bytes);
                 views.push(&bytes, home::SIDE, offset);
@@ -342,7 +343,11 @@ fn instant(cursor: &Cursor<'_>, form: TimeForm, found: Opened<'_>) -> Option<i64
 
 fn date(cursor: &Cursor<'_>, form: TimeForm, found: Opened<'_>) -> Option<i32> {
     match (form, found) {
-        (TimeForm::Text, Opened::Text(string)) => parse_date(&cursor.text(string)),
+        (TimeForm::Text, Opened::Text(string)) => {
+            let text = cursor.text(string);
+            // A date in UTC, as Debezium's IsoDate is.
+            parse_date(text.strip_suffix('Z').unwrap_or(&text))
+        }
         (form, Opened::Number(text)) => parse_days(text, form),
         _ => None,
     }
@@ -352,7 +357,7 @@ fn date(cursor: &Cursor<'_>, form: TimeForm, found: Opened<'_>) -> Option<i32> {
 fn unscaled(cursor: &Cursor<'_>, kind: &Kind, own: i32, string: Str) -> Read<i128> {
     let misfit = || mismatch(cursor, kind, Opened::Text(string));
     let Kind::Decimal { precision, scale, .. } = kind else { return Err(misfit()) };
-    let bytes = decode_base64(&cursor.text(string)).ok_or_else(misfit)?;
+    let bytes = decode(&cursor.text(string)).ok_or_else(misfit)?;
     number::unscaled(&bytes, own, *precision, *scale)
         .map_err(|misfit| unfit(kind, Opened::Text(string), cursor, misfit))
 }
@@ -465,36 +470,4 @@ pub(super) fn write_plain(cursor: &mut Cursor<'_>, form: Form, out: &mut Vec<u8>
         }
     }
     close(cursor, form)
-}
-
-/// Bytes of standard base64 with its padding (RFC 4648, section 4).
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|&&byte| byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let data = bytes.get(..bytes.len() - padding)?;
-    let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
-    for group in data.chunks(4) {
-        let mut word = 0u32;
-        for &byte in group {
-            let six = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = (word << 6) | u32::from(six);
-        }
-        word <<= 6 * (4 - group.len());
-        let [_, bytes @ ..] = word.to_be_bytes();
-        out.extend(bytes.iter().take(group.len() * 6 / 8));
-    }
-    Some(out)
 }
