@@ -94,6 +94,23 @@ fn dynamodb(row: u32) -> String {
     )
 }
 
+/// An update with both images, as Debezium writes it; with a schema beside it where `beside`.
+fn debezium(row: u32, beside: bool) -> String {
+    let image = plain(row, false);
+    let event = format!(
+        r#"{{"before":{image},"after":{image},"source":{{"version":"3.0.0.Final","connector":"postgresql","name":"shop","ts_ms":{time}000,"snapshot":"false","db":"shop","sequence":"[\"{row}\",\"{row}\"]","ts_us":{time}000001,"schema":"public","table":"conversations","txId":{row},"lsn":{row},"xmin":null}},"transaction":null,"op":"u","ts_ms":{time}123}}"#,
+        time = 1_705_314_600 + row,
+    );
+    if !beside {
+        return event;
+    }
+    let field = r#"{"type":"string","optional":true,"field":"content"}"#;
+    let fields = [field; 20].join(",");
+    format!(
+        r#"{{"schema":{{"type":"struct","fields":[{{"type":"struct","fields":[{fields}],"optional":true,"field":"after"}}]}},"payload":{event}}}"#
+    )
+}
+
 /// `records` as the archive hands them over, the first one standing at `start`.
 fn chunk(start: u64, records: impl Iterator<Item = String>) -> RawBatch {
     let (mut data, mut spans) = (Vec::new(), Vec::new());
@@ -137,6 +154,12 @@ fn decode(criterion: &mut Criterion) {
         ("plain", Format::Plain, chunk(0, (0..ROWS).map(|row| plain(row, false)))),
         ("plain in several orders", Format::Plain, chunk(0, (0..ROWS).map(|row| plain(row, true)))),
         ("dynamodb", Format::Dynamodb, chunk(0, (0..ROWS).map(dynamodb))),
+        ("debezium", Format::Debezium, chunk(0, (0..ROWS).map(|row| debezium(row, false)))),
+        (
+            "debezium with its schema",
+            Format::Debezium,
+            chunk(0, (0..ROWS).map(|row| debezium(row, true))),
+        ),
     ] {
         let mut decoder = decoder(contract.clone(), format);
         let rows = decoder.decode(&chunk, &stamp).map(|batch| batch.len()).unwrap_or_default();

@@ -8,7 +8,7 @@ use super::figures::{Align, table};
 use super::pipeline_file::PipelineFile;
 use super::{Outcome, Terminal};
 use crate::config::Loaded;
-use crate::contract::model::Column;
+use crate::contract::model::{Column, Reference};
 use crate::error::Result;
 use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN};
 
@@ -43,6 +43,7 @@ pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome>
             notes.push("key".to_owned());
         }
         notes.extend(origin.and_then(|column| column.pii.clone()));
+        notes.extend(origin.and_then(refers_to).map(|kind| format!("refers to {kind}")));
         let kind = type_name(field.data_type());
         rows.push(vec![field.name().clone(), from, notes.join(", "), kind]);
     }
@@ -59,6 +60,11 @@ fn origin<'a>(loaded: &'a Loaded, field: &Field) -> Option<&'a Column> {
     loaded.contract.column(field.metadata().get(CONTRACT_COLUMN)?)
 }
 
+/// What the values of a column refer to.
+fn refers_to(column: &Column) -> Option<&'static str> {
+    column.references.map(Reference::as_str)
+}
+
 fn described(loaded: &Loaded) -> Value {
     let column = |field: &Field| {
         let origin = origin(loaded, field);
@@ -68,6 +74,7 @@ fn described(loaded: &Loaded) -> Value {
             "contract_column": origin.map(|column| &column.name),
             "key": field.metadata().contains_key(KEY_COLUMN),
             "classification": origin.and_then(|column| column.pii.as_ref()),
+            "references": origin.and_then(refers_to),
             "description": origin.map(|column| &column.description),
             "search": origin.and_then(|column| column.search.as_ref()),
         })

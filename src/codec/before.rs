@@ -1,6 +1,7 @@
 //! The image of an item before its change, of the forms that have one.
 
 use super::json::Cursor;
+use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::{KeyPlaces, Rows};
 use super::value::Form;
@@ -23,6 +24,7 @@ pub(super) fn same_key(
 /// refused when it came, so that nothing was ever written for it.
 pub(super) fn read(
     rows: &mut Rows<'_>,
+    plan: &Plan,
     record: &str,
     base: usize,
     form: Form,
@@ -36,7 +38,7 @@ pub(super) fn read(
         let mut cursor = Cursor::new(record, image);
         cursor.token()?;
         let read = rows
-            .read_image(&mut cursor, form, base, true)
+            .read_image(plan, &mut cursor, form, base, true)
             .and_then(|places| same_key(rows, record, form, &places, key));
         present = match read {
             Err(refusal) if refusal.is_syntax() => return Err(refusal),

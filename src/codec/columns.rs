@@ -62,7 +62,7 @@ impl Column {
             Kind::Decimal { scale, .. } => Values::Decimal(Vec::with_capacity(rows), *scale),
             Kind::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
             Kind::Instant(_) => Values::Instant(Vec::with_capacity(rows)),
-            Kind::Date => Values::Date(Vec::with_capacity(rows)),
+            Kind::Date(_) => Values::Date(Vec::with_capacity(rows)),
             Kind::Binary => Values::Binary(views()),
             Kind::List(item) => {
                 Values::List(Vec::with_capacity(rows), Box::new(Self::new(&item.kind, 0)))
@@ -164,7 +164,7 @@ impl Column {
             (Values::Text(views), _) => Arc::new(views.finish_text(buffers, nulls)?),
             (Values::Integer(values), _) => Arc::new(Int64Array::try_new(values.into(), nulls)?),
             (Values::Float(values), _) => Arc::new(Float64Array::try_new(values.into(), nulls)?),
-            (Values::Decimal(values, _), Kind::Decimal { precision, scale }) => Arc::new(
+            (Values::Decimal(values, _), Kind::Decimal { precision, scale, .. }) => Arc::new(
                 Decimal128Array::try_new(values.into(), nulls)?
                     .with_precision_and_scale(*precision, *scale)?,
             ),

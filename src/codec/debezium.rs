@@ -8,21 +8,51 @@
 //! as a null would say that the value is gone.
 
 use super::before;
+use super::connect::{Schemas, Subject};
 use super::instant::parse_epoch;
 use super::json::{Cursor, Str, Token};
 use super::plain::shown;
+use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::{ImageReader, KeyPlaces, Rows};
 use super::value::{Form, Opened, ValueReader, describe, open};
 use crate::event::Operation;
 
-/// Stands where a value was not sent: "unavailable.value.placeholder", as text and in base64.
-const UNAVAILABLE: [&str; 2] =
-    ["\"__debezium_unavailable_value\"", "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\""];
+/// Stands where a value was not sent: "unavailable.value.placeholder", as text, as a list of text,
+/// and in base64.
+const UNAVAILABLE: [&str; 3] = [
+    "\"__debezium_unavailable_value\"",
+    "[\"__debezium_unavailable_value\"]",
+    "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"",
+];
 
 /// A time that an event carries: in how many digits behind the second, and the count itself.
 #[derive(Debug, Clone, Copy)]
-struct Stamp<'a>(i8, &'a str);
+pub(super) struct Stamp<'a>(pub i8, pub &'a str);
+
+impl Stamp<'_> {
+    /// A count of something. A snapshot of some databases says 0: no time at all.
+    pub(super) fn is_time(self) -> bool {
+        let Self(_, text) = self;
+        text.bytes().all(|byte| byte.is_ascii_digit()) && text != "0"
+    }
+
+    /// Microseconds since 1970.
+    pub(super) fn micros(self) -> Option<i64> {
+        let Self(power, text) = self;
+        parse_epoch(text, power)
+    }
+}
+
+/// In how many digits behind the second the member `name` counts, where it is a time.
+pub(super) fn power_of(name: &str) -> Option<i8> {
+    match name {
+        "ts_ms" => Some(3),
+        "ts_us" => Some(6),
+        // Rows have microseconds: nanoseconds say no more.
+        _ => None,
+    }
+}
 
 /// What an event says, images not yet read.
 #[derive(Debug, Default)]
@@ -35,31 +65,43 @@ struct Parts<'a> {
     seen: Option<Stamp<'a>>,
 }
 
-/// Where the payload of `record` begins: inside an envelope with a schema, else the record itself.
-pub(super) fn payload(record: &str) -> Read<usize> {
+/// Where the payload of `record` begins, and the schema beside it: inside an envelope with a schema,
+/// else the record itself.
+pub(super) fn payload(record: &str) -> Read<(usize, Option<&str>)> {
     let mut cursor = Cursor::new(record, 0);
     let start = cursor.at();
     if cursor.token()? != Token::Object {
-        return Ok(start);
+        return Ok((start, None));
     }
-    let (mut first, mut payload, mut has_schema) = (true, None, false);
+    let (mut first, mut payload, mut schema) = (true, None, None);
     while let Some(name) = cursor.member(first)? {
         first = false;
         let name = cursor.text(name);
-        let (place, _) = cursor.skip()?;
+        let (place, end) = cursor.skip()?;
         match name.as_ref() {
-            "schema" => has_schema = true,
+            "schema" => schema = Some(cursor.slice(place, end)),
             "payload" => payload = Some(place),
-            _ => return Ok(start),
+            _ => return Ok((start, None)),
         }
     }
     cursor.end()?;
-    Ok(payload.filter(|_| has_schema).unwrap_or(start))
+    match (payload, schema) {
+        // A null schema is none.
+        (Some(payload), Some(schema)) => {
+            Ok((payload, Some(schema).filter(|schema| *schema != "null")))
+        }
+        _ => Ok((start, None)),
+    }
 }
 
 /// Read one record into a row; false where it is `null` and says nothing.
-pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool> {
-    let begins = payload(record)?;
+pub(super) fn read(
+    rows: &mut Rows<'_>,
+    schemas: &mut Schemas,
+    record: &str,
+    base: usize,
+) -> Read<bool> {
+    let (begins, schema) = payload(record)?;
     let mut cursor = Cursor::new(record, begins);
     match cursor.token()? {
         Token::Object => {}
@@ -82,10 +124,11 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
         };
         return Err(Refusal::new(format!("{name}: expected an object, found nothing{hint}")));
     };
+    let plan = &schemas.plan(Subject::Event, schema).map_err(|refusal| refusal.inside(name))?;
     let places = key_places(rows, record, image).map_err(|refusal| refusal.inside(name))?;
     let key =
         rows.write_key(record, Form::Plain, &places).map_err(|refusal| refusal.inside(name))?;
-    match read_image(rows, record, base, image, parts.before, Members::All) {
+    match read_image(rows, plan, record, base, image, parts.before, Members::All) {
         Ok(()) => {}
         Err(refusal) if refusal.is_syntax() || !op.removes() => return Err(refusal.inside(name)),
         // The image before a delete holds the key and little else, or no longer fits the contract.
@@ -94,14 +137,14 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
             let row = rows.len();
             rows.image.truncate(row);
             rows.unknown.clear();
-            read_image(rows, record, base, image, None, Members::Key)
+            read_image(rows, plan, record, base, image, None, Members::Key)
                 .map_err(|refusal| refusal.inside(name))?;
         }
     }
     let whole = |place: &usize| !is_partial(object(record, *place));
-    before::read(rows, record, base, Form::Plain, parts.before.filter(whole), &key)?;
+    before::read(rows, plan, record, base, Form::Plain, parts.before.filter(whole), &key)?;
     let time = parts.changed.or(parts.seen);
-    let time = time.and_then(|Stamp(power, text)| parse_epoch(text, power));
+    let time = time.and_then(Stamp::micros);
     rows.finish_row(record, op, time, key)?;
     Ok(true)
 }
@@ -163,16 +206,10 @@ fn source_time<'a>(cursor: &mut Cursor<'a>) -> Read<Option<Stamp<'a>>> {
     Ok(found)
 }
 
-/// Keep the time with the most digits. A snapshot of some databases says 0: no time at all.
+/// Keep the time with the most digits.
 fn finest<'a>(kept: &mut Option<Stamp<'a>>, name: &str, text: &'a str) {
-    let power = match name {
-        "ts_ms" => 3,
-        "ts_us" => 6,
-        // Nanoseconds of today do not count as seconds of any power: the others say enough.
-        _ => return,
-    };
-    let is_count = text.bytes().all(|byte| byte.is_ascii_digit()) && text != "0";
-    if is_count && kept.is_none_or(|Stamp(finer, _)| finer < power) {
+    let Some(power) = power_of(name) else { return };
+    if Stamp(power, text).is_time() && kept.is_none_or(|Stamp(finer, _)| finer < power) {
         *kept = Some(Stamp(power, text));
     }
 }
@@ -226,13 +263,14 @@ enum Members {
 /// Read the image at `image` into the row; what was not sent is taken from the one at `before`.
 fn read_image(
     rows: &mut Rows<'_>,
+    plan: &Plan,
     record: &str,
     base: usize,
     image: usize,
     before: Option<usize>,
     which: Members,
 ) -> Read<()> {
-    let (row, plan) = (rows.len(), rows.plan);
+    let row = rows.len();
     let mut cursor = Cursor::new(record, image);
     cursor.token()?;
     let mut reader = ValueReader { base, side: &mut rows.side, unknown: &mut rows.unknown };
@@ -290,6 +328,6 @@ fn object(record: &str, place: usize) -> &str {
 }
 
 /// True where some value of `text` was not sent.
-fn is_partial(text: &str) -> bool {
+pub(super) fn is_partial(text: &str) -> bool {
     UNAVAILABLE.iter().any(|marker| text.contains(marker))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
+use super::connect::{Schemas, Subject};
 use super::plan::Plan;
 use super::refusal::{Read, Refusal};
 use super::rows::Rows;
@@ -24,14 +25,16 @@ pub(super) struct ContractDecoder {
     unmarked: Operation,
     /// What records of this lane look like; `None` where only the slow path is wanted.
     shapes: Option<Shapes>,
+    /// What the schemas beside its records say.
+    schemas: Schemas,
 }
 
 impl ContractDecoder {
     pub(super) fn new(contract: &Contract, format: Format, unmarked: Operation) -> Self {
         let plan = Arc::new(Plan::new(contract));
-        // Events of Debezium are read slowly: their shapes are not learned yet.
-        let shapes = (format != Format::Debezium).then(Shapes::default);
-        Self { plan, format, unmarked, shapes }
+        let shapes = Some(Shapes::default());
+        let schemas = Schemas::new(plan.clone());
+        Self { plan, format, unmarked, shapes, schemas }
     }
 
     /// A decoder without its fast path: what the fast path is measured against.
@@ -96,7 +99,7 @@ impl ContractDecoder {
                 Some(messages) => {
                     rows.message_time = messages.times.get(index).copied().flatten();
                     match messages.tombstones.get(index) {
-                        Some(true) => decode_tombstone(&mut rows, raw),
+                        Some(true) => decode_tombstone(&mut rows, &mut self.schemas, raw),
                         _ => self.decode_message(&mut rows, raw),
                     }
                 }
@@ -184,13 +187,19 @@ impl ContractDecoder {
         let read = match self.format {
             Format::Plain => plain::read(rows, text, raw.base(text)),
             Format::Dynamodb => dynamodb::read(rows, text, raw.base(text)),
-            Format::Debezium => debezium::read(rows, text, raw.base(text)),
+            Format::Debezium => debezium::read(rows, &mut self.schemas, text, raw.base(text)),
         };
         match read {
             Ok(true) => {
                 rows.commit(raw.position, raw.span);
                 if let Some(shapes) = &mut self.shapes {
-                    shapes.learn(&self.plan, text, self.format);
+                    let schema = match self.format {
+                        Format::Debezium => debezium::payload(text).ok().and_then(|(_, text)| text),
+                        _ => None,
+                    };
+                    if let Ok(plan) = self.schemas.plan(Subject::Event, schema) {
+                        shapes.learn(&plan, text, self.format);
+                    }
                 }
             }
             Ok(false) => rows.rollback(mark),
@@ -245,9 +254,9 @@ impl<'a> Raw<'a> {
     }
 }
 
-fn decode_tombstone(rows: &mut Rows<'_>, raw: Raw<'_>) {
+fn decode_tombstone(rows: &mut Rows<'_>, schemas: &mut Schemas, raw: Raw<'_>) {
     let mark = rows.mark();
-    let read = raw.text().and_then(|key| tombstone::read(rows, key, raw.base(key)));
+    let read = raw.text().and_then(|key| tombstone::read(rows, schemas, key, raw.base(key)));
     match read {
         Ok(()) => rows.commit(raw.position, raw.span),
         Err(refusal) => rows.refuse(mark, &refusal, raw.bytes(), raw.position),

@@ -95,10 +95,10 @@ pub(super) fn read(rows: &mut Rows<'_>, record: &str, base: usize) -> Read<bool>
     if !read_image {
         let mut cursor = Cursor::new(record, keys);
         cursor.token()?;
-        rows.read_image(&mut cursor, Form::Typed, base, false)
+        rows.read_image(rows.plan, &mut cursor, Form::Typed, base, false)
             .map_err(|refusal| refusal.inside("Keys").inside("dynamodb"))?;
     }
-    before::read(rows, record, base, Form::Typed, parts.old_image, &key)?;
+    before::read(rows, rows.plan, record, base, Form::Typed, parts.old_image, &key)?;
     rows.finish_row(record, op, parts.created, key).map_err(|refusal| {
         if image.is_none() && !op.removes() {
             Refusal::new(format!("{refusal} (the record has no NewImage: the stream's view type must be NEW_IMAGE or NEW_AND_OLD_IMAGES)"))
@@ -267,6 +267,6 @@ fn read_row_image(
 ) -> Read<()> {
     let mut cursor = Cursor::new(record, image);
     cursor.token()?;
-    let places = rows.read_image(&mut cursor, Form::Typed, base, false)?;
+    let places = rows.read_image(rows.plan, &mut cursor, Form::Typed, base, false)?;
     before::same_key(rows, record, Form::Typed, &places, key)
 }

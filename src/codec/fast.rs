@@ -1,10 +1,11 @@
 //! Scalars as plain as most are, read where they stand into their column.
 
 use super::columns::{Column, Values, home};
-use super::instant::{parse_epoch, parse_text};
+use super::instant::{parse_count, parse_days, parse_text};
 use super::json::{find_special, number_length};
 use super::number;
 use super::value::Form;
+use crate::contract::TimeForm;
 
 /// A scalar that is read where it stands, if it is as plain as most are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +15,8 @@ pub(super) enum Fast {
     Float,
     Boolean,
     Instant,
-    Seconds,
+    /// A count since 1970.
+    Count(TimeForm),
     /// Read by the slow path's reader.
     No,
 }
@@ -73,8 +75,11 @@ impl Fast {
                     (Self::Float, Values::Float(values)) => {
                         values.push(number::float(text).ok()?);
                     }
-                    (Self::Seconds, Values::Instant(values)) => {
-                        values.push(parse_epoch(text, 0)?);
+                    (Self::Count(form), Values::Instant(values)) => {
+                        values.push(parse_count(text, form)?);
+                    }
+                    (Self::Count(form), Values::Date(values)) => {
+                        values.push(parse_days(text, form)?);
                     }
                     _ => return None,
                 }

@@ -1,11 +1,13 @@
 //! Instants from ISO 8601 text and from counts since 1970, in microseconds UTC.
 
 use super::number::{Excess, integer, scaled};
+use crate::contract::TimeForm;
 
 /// 0001-01-01T00:00:00Z.
 const FIRST: i64 = -62_135_596_800_000_000;
 /// 9999-12-31T23:59:59.999999Z.
 const LAST: i64 = 253_402_300_799_999_999;
+const MICROS_OF_DAY: i64 = 86_400_000_000;
 
 /// Microseconds of an ISO 8601 instant: a date, or a date and a time with `T` or a space between
 /// them, with seconds and up to nine digits of fraction or without, with `Z`, an offset or without
@@ -15,7 +17,7 @@ pub(super) fn parse_text(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let days = i64::from(days_of(bytes.get(..10)?)?);
     let (seconds, rest) = match bytes.get(10) {
-        None => return within(days * 86_400_000_000),
+        None => return within(days * MICROS_OF_DAY),
         Some(b'T' | b't' | b' ') => {
             let hour = two(bytes, 11)?;
             let minute = two(bytes, 14)?;
@@ -45,12 +47,38 @@ pub(super) fn parse_date(text: &str) -> Option<i32> {
     days_of(text.as_bytes())
 }
 
-/// Microseconds of a count since 1970, `per_second` of them a second: 1 or 1000 (its power of ten
-/// is `power`). `text` is a JSON number, whole or not.
+/// Microseconds of a count since 1970 in `form`; `text` is a JSON number, whole or not.
+#[inline]
+pub(super) fn parse_count(text: &str, form: TimeForm) -> Option<i64> {
+    match form {
+        TimeForm::Text => None,
+        TimeForm::EpochDays => within(integer(text).ok()?.checked_mul(MICROS_OF_DAY)?),
+        TimeForm::EpochSeconds => parse_epoch(text, 0),
+        TimeForm::EpochMillis => parse_epoch(text, 3),
+        TimeForm::EpochMicros => parse_epoch(text, 6),
+        TimeForm::EpochNanos => parse_epoch(text, 9),
+    }
+}
+
+/// Days since 1970 of a count since 1970 in `form`, which must be the midnight of a day.
+pub(super) fn parse_days(text: &str, form: TimeForm) -> Option<i32> {
+    let micros = parse_count(text, form)?;
+    // What is cut from nanoseconds must not make a midnight of what is none.
+    let is_midnight = micros % MICROS_OF_DAY == 0
+        && (form != TimeForm::EpochNanos || integer(text).ok()? % 1000 == 0);
+    is_midnight.then_some(i32::try_from(micros / MICROS_OF_DAY).ok()?)
+}
+
+/// Microseconds of a count since 1970, ten to the power of `power` of them a second: 0, 3, 6 or 9.
+/// `text` is a JSON number, whole or not. Nanoseconds are cut towards the past, as those of text are.
 pub(super) fn parse_epoch(text: &str, power: i8) -> Option<i64> {
     // Whole in nearly every record: the way for fractions is ten times as long.
     if let Ok(whole) = integer(text) {
-        return within(whole.checked_mul(10i64.checked_pow(u32::try_from(6 - power).ok()?)?)?);
+        let factor = 10i64.checked_pow(u32::from((6 - power).unsigned_abs()))?;
+        return match power {
+            ..=6 => within(whole.checked_mul(factor)?),
+            _ => within(whole.div_euclid(factor)),
+        };
     }
     let micros = scaled(text, 38, 6 - power, Excess::Truncate).ok()?;
     within(i64::try_from(micros).ok()?)

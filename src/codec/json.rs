@@ -45,6 +45,16 @@ impl<'a> Cursor<'a> {
         Self { text, at, depth: 0 }
     }
 
+    /// A reader of `text`, from byte `at` on, inside `depth` lists and objects.
+    pub(super) fn inside(text: &'a str, at: usize, depth: u32) -> Self {
+        Self { text, at, depth }
+    }
+
+    /// How many lists and objects are open.
+    pub(super) fn depth(&self) -> u32 {
+        self.depth
+    }
+
     /// A reader of the same text, from byte `at` on.
     pub(super) fn clone_at(&self, at: usize) -> Self {
         Self { text: self.text, at, depth: self.depth }

@@ -1,6 +1,10 @@
 //! Learns the shape of a record that the slow path has read.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use super::Format;
+use super::debezium;
 use super::fast::Fast;
 use super::json::{Cursor, Token};
 use super::plan::{Kind, Member, Members, Plan};
@@ -9,13 +13,14 @@ use super::value::{Form, Scalar};
 use crate::contract::TimeForm;
 
 /// The shape of `record`; `None` where it has something that shapes do not have.
-pub(super) fn shape(plan: &Plan, record: &str, format: Format) -> Option<Shape> {
+pub(super) fn shape(plan: &Arc<Plan>, record: &str, format: Format) -> Option<Shape> {
     let mut learner = Learner {
         plan,
         record,
         end: 0,
         objects: 0,
         shape: Shape {
+            plan: plan.clone(),
             slots: Vec::new(),
             tail: Vec::new(),
             structs: Vec::new(),
@@ -24,16 +29,22 @@ pub(super) fn shape(plan: &Plan, record: &str, format: Format) -> Option<Shape> 
     };
     let mut cursor = Cursor::new(record, 0);
     match format {
-        Format::Plain => learner.image(&mut cursor, Form::Plain, false)?,
+        Format::Plain => learner.item(&mut cursor)?,
         Format::Dynamodb => learner.stream_record(&mut cursor)?,
-        Format::Debezium => return None,
+        Format::Debezium => {
+            let (begins, _) = debezium::payload(record).ok()?;
+            cursor = Cursor::inside(record, begins, u32::from(begins > 0));
+            learner.event(&mut cursor)?;
+            // The envelope ends behind its payload.
+            cursor = Cursor::new(record, record.trim_ascii_end().len());
+        }
     }
     learner.shape.tail = record.as_bytes().get(learner.end..cursor.at())?.to_vec();
     Some(learner.shape)
 }
 
 struct Learner<'l> {
-    plan: &'l Plan,
+    plan: &'l Arc<Plan>,
     record: &'l str,
     /// Where the last value ended.
     end: usize,
@@ -53,7 +64,8 @@ impl Learner<'_> {
     fn slot(&mut self, cursor: &mut Cursor<'_>, parent: u32, action: Action) -> Option<()> {
         let (start, end) = cursor.skip().ok()?;
         let literal = self.record.as_bytes().get(self.end..start)?.to_vec();
-        self.shape.slots.push(Slot { literal, parent, wrapped: false, action });
+        let depth = cursor.depth();
+        self.shape.slots.push(Slot { literal, parent, wrapped: false, depth, action });
         self.end = end;
         Some(())
     }
@@ -71,8 +83,22 @@ impl Learner<'_> {
         self.shape.slots.len() == slots
     }
 
-    /// An image, or a plain item as a whole.
+    /// A plain item, which may say its operation and its time.
+    fn item(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        self.members(cursor, Form::Plain, false, true)
+    }
+
     fn image(&mut self, cursor: &mut Cursor<'_>, form: Form, is_before: bool) -> Option<()> {
+        self.members(cursor, form, is_before, false)
+    }
+
+    fn members(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        form: Form,
+        is_before: bool,
+        is_item: bool,
+    ) -> Option<()> {
         let slots = self.shape.slots.len();
         let parent = self.object(cursor)?;
         let plan = self.plan;
@@ -81,8 +107,8 @@ impl Learner<'_> {
             first = false;
             let name = cursor.text(name);
             match name.as_ref() {
-                "_op" if form == Form::Plain => self.slot(cursor, parent, Action::Op)?,
-                "_event_time" if form == Form::Plain => {
+                "_op" if is_item => self.slot(cursor, parent, Action::Op)?,
+                "_event_time" if is_item => {
                     self.slot(cursor, parent, Action::EventTime)?;
                 }
                 name => {
@@ -198,6 +224,53 @@ impl Learner<'_> {
         self.wrapped(cursor, parent, Action::Column { target, form, fast, key })
     }
 
+    /// An event of Debezium, but a delete. What is null stays a part of the literals.
+    fn event(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        let parent = self.object(cursor)?;
+        let mut names = HashSet::new();
+        let (mut has_op, mut has_image) = (false, false);
+        let mut first = true;
+        while let Some(name) = cursor.member(first).ok()? {
+            first = false;
+            let name = cursor.text(name).into_owned();
+            let is_null = || matches!(cursor.clone().token(), Ok(Token::Null));
+            match name.as_str() {
+                "before" | "after" | "source" if is_null() => {
+                    cursor.skip().ok()?;
+                }
+                "before" => {
+                    self.shape.has_before = true;
+                    self.image(cursor, Form::Plain, true)?;
+                }
+                "after" => {
+                    has_image = true;
+                    self.image(cursor, Form::Plain, false)?;
+                }
+                "source" => self.source(cursor)?,
+                "op" => {
+                    has_op = true;
+                    self.slot(cursor, parent, Action::Letter)?;
+                }
+                name => self.slot(cursor, parent, stamp_or_pass(name, false))?,
+            }
+            // The last one of two would count.
+            names.insert(name).then_some(())?;
+        }
+        (has_op && has_image).then_some(())
+    }
+
+    fn source(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        let slots = self.shape.slots.len();
+        let parent = self.object(cursor)?;
+        let mut first = true;
+        while let Some(name) = cursor.member(first).ok()? {
+            first = false;
+            let action = stamp_or_pass(&cursor.text(name), true);
+            self.slot(cursor, parent, action)?;
+        }
+        (!self.is_hollow(slots)).then_some(())
+    }
+
     fn stream_record(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
         let parent = self.object(cursor)?;
         let (mut has_name, mut has_image, mut has_keys) = (false, false, false);
@@ -260,6 +333,10 @@ impl Learner<'_> {
     }
 }
 
+fn stamp_or_pass(name: &str, is_source: bool) -> Action {
+    debezium::power_of(name).map_or(Action::Pass, |power| Action::Stamp { is_source, power })
+}
+
 /// True where the value at the cursor is an object, as an item of its form is.
 fn is_object(cursor: &Cursor<'_>, form: Form) -> bool {
     let mut cursor = cursor.clone();
@@ -279,7 +356,8 @@ fn fast_of(kind: &Kind) -> Fast {
         Kind::Float => Fast::Float,
         Kind::Boolean => Fast::Boolean,
         Kind::Instant(TimeForm::Text) => Fast::Instant,
-        Kind::Instant(TimeForm::EpochSeconds) => Fast::Seconds,
+        Kind::Date(TimeForm::Text) => Fast::No,
+        Kind::Instant(form) | Kind::Date(form) => Fast::Count(*form),
         _ => Fast::No,
     }
 }

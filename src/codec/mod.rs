@@ -5,6 +5,7 @@
 //! number, instant, value    what a scalar means, in both forms
 //! columns    builders that can forget their last row
 //! plain, dynamodb, debezium the forms of a record; `before`: the image before a change
+//! connect    what the schema beside an event says of its fields
 //! tombstone  a message without a value
 //! message    keys and headers beside the rows
 //! rows       a batch while it is built: columns, system columns, rejects
@@ -16,15 +17,23 @@
 //! A record that does not decode, or does not fit the contract, becomes a dead letter whose reason
 //! names the field, what was expected and what was found; the rest of its batch goes on.
 
+mod base64;
 mod before;
 mod check;
 mod columns;
+mod connect;
 mod debezium;
+#[cfg(test)]
+mod debezium_golden_tests;
+#[cfg(test)]
+mod debezium_shape_tests;
 #[cfg(test)]
 mod debezium_tests;
 mod decoder;
 mod dynamodb;
 mod fast;
+#[cfg(test)]
+mod forms_tests;
 mod instant;
 mod json;
 mod learn;

@@ -7,6 +7,8 @@ pub(super) enum Misfit {
     Range,
     /// It has a fraction that the type cannot hold.
     Fraction,
+    /// It has no bytes.
+    Empty,
 }
 
 /// The whole number that `text`, a JSON number, stands for: `1250`, `-3`, `1.5e3`.
@@ -85,6 +87,37 @@ pub(super) fn scaled(text: &str, precision: u8, scale: i8, excess: Excess) -> Re
     let value = digits.fold(0i128, |value, digit| value * 10 + i128::from(digit - b'0'));
     let value = (0..shift).fold(value, |value, _| value * 10);
     Ok(if negative { -value } else { value })
+}
+
+/// The number whose unscaled value is `bytes` (big-endian, two's complement) and whose scale is
+/// `from`, times ten to the power of `scale`, in at most `precision` digits.
+pub(super) fn unscaled(bytes: &[u8], from: i32, precision: u8, scale: i8) -> Result<i128, Misfit> {
+    let Some(&first) = bytes.first() else { return Err(Misfit::Empty) };
+    let sign = if first >= 0x80 { 0xff } else { 0 };
+    // Leading bytes that repeat the sign say nothing.
+    let extra = bytes.len().saturating_sub(16);
+    let (leading, rest) = bytes.split_at_checked(extra).unwrap_or((&[], bytes));
+    let is_padded = leading.iter().all(|&byte| byte == sign)
+        && (extra == 0 || rest.first().is_some_and(|&byte| (byte >= 0x80) == (first >= 0x80)));
+    if !is_padded {
+        return Err(Misfit::Range);
+    }
+    let start = if sign == 0 { 0 } else { -1i128 };
+    let mut value = rest.iter().fold(start, |value, &byte| (value << 8) | i128::from(byte));
+    if value == 0 {
+        return Ok(0);
+    }
+    for _ in 0..(i64::from(from) - i64::from(scale)).unsigned_abs() {
+        value = match i64::from(from) > i64::from(scale) {
+            true if value % 10 == 0 => value / 10,
+            true => return Err(Misfit::Fraction),
+            false => value.checked_mul(10).ok_or(Misfit::Range)?,
+        };
+    }
+    match 10u128.checked_pow(u32::from(precision.min(38))) {
+        Some(limit) if value.unsigned_abs() < limit => Ok(value),
+        _ => Err(Misfit::Range),
+    }
 }
 
 /// An exponent, held within a range beyond which nothing fits.

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use arrow::datatypes::SchemaRef;
 
 use super::json::write_string;
-use crate::contract::{self, ColumnType, Contract, Evolution, Rule, TimeForm};
+use crate::contract::{self, ColumnType, Contract, DecimalForm, Evolution, Rule, TimeForm};
 
 /// What the decoder needs of a contract.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Plan {
     /// The Arrow schema of the rows.
     pub schema: SchemaRef,
@@ -24,7 +24,7 @@ pub(super) struct Plan {
 }
 
 /// One column of the primary key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct KeyColumn {
     /// Its index among the columns.
     pub column: usize,
@@ -33,14 +33,14 @@ pub(super) struct KeyColumn {
 }
 
 /// Columns by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Members {
     pub all: Vec<Member>,
     names: HashMap<Box<str>, usize>,
 }
 
 /// One column, or one member of a struct, or the item of a list.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Member {
     pub name: String,
     pub kind: Kind,
@@ -50,19 +50,28 @@ pub(super) struct Member {
     pub checked: bool,
 }
 
-/// The type of a column.
-#[derive(Debug)]
+/// The type of a column, and how its values are written.
+#[derive(Debug, Clone)]
 pub(super) enum Kind {
     Text,
     Integer,
     Float,
-    Decimal { precision: u8, scale: i8 },
+    Decimal { precision: u8, scale: i8, written: Written },
     Boolean,
     Instant(TimeForm),
-    Date,
+    Date(TimeForm),
     Binary,
     List(Box<Member>),
     Struct(Members),
+}
+
+/// How an exact number is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// As a number, or as the text of one.
+    Digits,
+    /// As its unscaled value in base64; of this scale, where it does not bring its own.
+    Unscaled { scale: i32 },
 }
 
 impl Plan {
@@ -86,7 +95,7 @@ impl Plan {
         let times = instants()
             .filter(|index| is_key(index))
             .chain(instants().filter(|index| !is_key(index)))
-            .chain(of_kind(|kind| matches!(kind, Kind::Date)))
+            .chain(of_kind(|kind| matches!(kind, Kind::Date(_))))
             .collect();
         let strict = contract.evolution == Evolution::Strict;
         Self { schema: contract.schema(), times, root, keys, strict }
@@ -122,12 +131,16 @@ impl Member {
             ColumnType::Text => Kind::Text,
             ColumnType::Integer => Kind::Integer,
             ColumnType::Float => Kind::Float,
-            ColumnType::Decimal { precision, scale } => {
-                Kind::Decimal { precision: *precision, scale: *scale }
+            ColumnType::Decimal { precision, scale, form } => {
+                let written = match form {
+                    DecimalForm::Digits => Written::Digits,
+                    DecimalForm::Base64 => Written::Unscaled { scale: i32::from(*scale) },
+                };
+                Kind::Decimal { precision: *precision, scale: *scale, written }
             }
             ColumnType::Boolean => Kind::Boolean,
             ColumnType::Timestamp(form) => Kind::Instant(*form),
-            ColumnType::Date => Kind::Date,
+            ColumnType::Date(form) => Kind::Date(*form),
             ColumnType::Binary => Kind::Binary,
             ColumnType::List(item) => Kind::List(Box::new(Self::new(item))),
             ColumnType::Struct(members) => Kind::Struct(Members::new(members)),
@@ -154,17 +167,33 @@ impl Kind {
             Self::Text => "text".into(),
             Self::Integer => "a whole number".into(),
             Self::Float => "a number".into(),
-            Self::Decimal { precision, scale } => {
-                format!("a number of at most {precision} digits, {scale} of them decimals")
+            Self::Decimal { precision, scale, written } => {
+                let form = match written {
+                    Written::Digits => "",
+                    Written::Unscaled { .. } => ", its unscaled value in base64",
+                };
+                format!("a number of at most {precision} digits, {scale} of them decimals{form}")
             }
             Self::Boolean => "true or false".into(),
             Self::Instant(TimeForm::Text) => "an ISO 8601 time".into(),
-            Self::Instant(TimeForm::EpochSeconds) => "seconds since 1970".into(),
-            Self::Instant(TimeForm::EpochMillis) => "milliseconds since 1970".into(),
-            Self::Date => "a date (YYYY-MM-DD)".into(),
+            Self::Date(TimeForm::Text) => "a date (YYYY-MM-DD)".into(),
+            Self::Instant(form) => format!("{} since 1970", unit(*form)),
+            Self::Date(TimeForm::EpochDays) => "days since 1970".into(),
+            Self::Date(form) => format!("the midnight of a day in {} since 1970", unit(*form)),
             Self::Binary => "bytes in base64".into(),
             Self::List(_) => "a list".into(),
             Self::Struct(_) => "an object".into(),
         }
+    }
+}
+
+/// What a form of time counts.
+fn unit(form: TimeForm) -> &'static str {
+    match form {
+        TimeForm::EpochDays => "days",
+        TimeForm::Text | TimeForm::EpochSeconds => "seconds",
+        TimeForm::EpochMillis => "milliseconds",
+        TimeForm::EpochMicros => "microseconds",
+        TimeForm::EpochNanos => "nanoseconds",
     }
 }

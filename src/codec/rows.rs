@@ -227,13 +227,13 @@ impl<'p> Rows<'p> {
     /// Read the members of an image into its columns; the places of its key attributes.
     pub(super) fn read_image(
         &mut self,
+        plan: &Plan,
         cursor: &mut Cursor<'_>,
         form: Form,
         base: usize,
         is_before: bool,
     ) -> Read<KeyPlaces> {
         let row = self.len();
-        let plan = self.plan;
         let image = match &mut self.before {
             Some(before) if is_before => before,
             _ => &mut self.image,

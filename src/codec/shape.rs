@@ -9,8 +9,11 @@
 //! shape is learnt. A shape never decides that a record is wrong: the slow path does, so that both
 //! give the same rows and the same reasons.
 
+use std::sync::Arc;
+
 use super::Format;
 use super::columns::{Column, Values};
+use super::debezium::{self, Stamp};
 use super::fast::{Fast, plain_string, starts_at};
 use super::instant::parse_text;
 use super::json::{Cursor, number_length};
@@ -28,6 +31,8 @@ const MAX_MISSING: usize = 6;
 /// What a record looks like without its values.
 #[derive(Debug)]
 pub(super) struct Shape {
+    /// How values are read: as the schema inside the literals says, where there is one.
+    pub plan: Arc<Plan>,
     pub slots: Vec<Slot>,
     /// What follows the last value.
     pub tail: Vec<u8>,
@@ -45,6 +50,8 @@ pub(super) struct Slot {
     pub parent: u32,
     /// It stands inside a wrapper that names its type, which the next literal closes.
     pub wrapped: bool,
+    /// How many lists and objects it stands in.
+    pub depth: u32,
     pub action: Action,
 }
 
@@ -75,6 +82,11 @@ pub(super) enum Action {
     EventTime,
     /// `ApproximateCreationDateTime`, whole seconds.
     Created,
+    /// `op` of Debezium.
+    Letter,
+    /// A time of Debezium: of the database where `is_source`, else of the connector; in how many
+    /// digits behind the second.
+    Stamp { is_source: bool, power: i8 },
 }
 
 /// The shapes of one lane, the one that was met last first.
@@ -98,6 +110,9 @@ struct Scratch {
     record_key: Vec<KeyToken>,
     op: Option<Operation>,
     time: Option<i64>,
+    /// Times of Debezium: of the database and of the connector, each in its digits and as text.
+    changed: Option<(i8, (usize, usize))>,
+    seen: Option<(i8, (usize, usize))>,
 }
 
 impl Shapes {
@@ -129,7 +144,7 @@ impl Shapes {
     }
 
     /// Learn the shape of a record that the slow path has read.
-    pub(super) fn learn(&mut self, plan: &Plan, record: &str, format: Format) {
+    pub(super) fn learn(&mut self, plan: &Arc<Plan>, record: &str, format: Format) {
         self.misses += 1;
         if self.is_pausing() {
             return;
@@ -163,6 +178,14 @@ impl Shape {
     ) -> Option<()> {
         scratch.reset(rows.plan.keys.len());
         let row = rows.len();
+        if format == Format::Debezium {
+            let begins = self.slots.first()?.literal.len();
+            if !starts_at(record.as_bytes(), 0, &self.slots.first()?.literal)
+                || debezium::is_partial(record.get(begins..)?)
+            {
+                return None;
+            }
+        }
         let end = self.values(rows, record, base, scratch)?;
         for target in &self.structs {
             close_struct(image_of(rows, target.is_before)?, target)?;
@@ -177,11 +200,17 @@ impl Shape {
             }
             before.present.append(self.has_before);
         }
-        record.as_bytes().get(end..)?.iter().all(u8::is_ascii_whitespace).then_some(())?;
+        record.as_bytes().get(end..)?.iter().all(|byte| b" \t\n\r".contains(byte)).then_some(())?;
         let op = match format {
             Format::Plain => scratch.op.unwrap_or(rows.unmarked),
             Format::Dynamodb => scratch.op?,
-            Format::Debezium => return None,
+            Format::Debezium => {
+                let stamp = scratch.changed.or(scratch.seen);
+                scratch.time = stamp.and_then(|(power, (start, end))| {
+                    Stamp(power, record.get(start..end)?).micros()
+                });
+                scratch.op?
+            }
         };
         rows.finish_row(record, op, scratch.time, key).ok()
     }
@@ -206,7 +235,7 @@ impl Shape {
                 }
             }
             at += slot.literal.len();
-            at = slot.value(rows, record, at, base, scratch)?;
+            at = slot.value(&self.plan, rows, record, at, base, scratch)?;
             previous = Some((slot.parent, slot.wrapped));
             index += 1;
         }
@@ -286,6 +315,7 @@ impl Slot {
     #[inline]
     fn value(
         &self,
+        plan: &Plan,
         rows: &mut Rows<'_>,
         record: &str,
         at: usize,
@@ -299,7 +329,7 @@ impl Slot {
                 let column = column_at(&mut image.columns, &target.path)?;
                 let end = match fast.read(column, record, at, base, *form) {
                     Some(end) => end,
-                    None => return self.slow_value(rows, record, at, base),
+                    None => return self.slow_value(plan, rows, record, at, base),
                 };
                 if let Some(key) = *key {
                     let is_text = *form != Form::Bare(super::value::Scalar::Number)
@@ -320,13 +350,21 @@ impl Slot {
             }
             Action::Pass => match plain_string(bytes, at) {
                 Some(end) => Some(end),
-                None => Cursor::new(record, at).skip().ok().map(|(_, end)| end),
+                None => Cursor::inside(record, at, self.depth).skip().ok().map(|(_, end)| end),
             },
             Action::Unknown { path, form } => {
-                let (start, end) = Cursor::new(record, at).skip().ok()?;
+                let (start, end) = Cursor::inside(record, at, self.depth).skip().ok()?;
                 rows.unknown.push(Unknown { path: path.clone(), place: (start, end), form: *form });
                 Some(end)
             }
+            _ => self.word(record, at, scratch),
+        }
+    }
+
+    /// Read a word or a time that says something of the record as a whole; where it ends.
+    fn word(&self, record: &str, at: usize, scratch: &mut Scratch) -> Option<usize> {
+        let bytes = record.as_bytes();
+        match &self.action {
             Action::Op | Action::EventName => {
                 let end = plain_string(bytes, at)?;
                 let word = record.get(at + 1..end - 1)?;
@@ -336,6 +374,26 @@ impl Slot {
                     (_, "MODIFY") => Operation::Update,
                     _ => return None,
                 });
+                Some(end)
+            }
+            Action::Letter => {
+                let end = plain_string(bytes, at)?;
+                scratch.op = Some(match record.get(at + 1..end - 1)? {
+                    "c" => Operation::Insert,
+                    "u" => Operation::Update,
+                    "r" => Operation::Snapshot,
+                    // The row of a delete is another image.
+                    _ => return None,
+                });
+                Some(end)
+            }
+            Action::Stamp { is_source, power } => {
+                let (start, end) = Cursor::inside(record, at, self.depth).skip().ok()?;
+                let is_time = Stamp(*power, record.get(start..end)?).is_time();
+                let kept = if *is_source { &mut scratch.changed } else { &mut scratch.seen };
+                if is_time && kept.is_none_or(|(finer, _)| finer < *power) {
+                    *kept = Some((*power, (start, end)));
+                }
                 Some(end)
             }
             Action::EventTime => {
@@ -348,6 +406,7 @@ impl Slot {
                 scratch.time = Some(super::instant::parse_epoch(record.get(at..end)?, 0)?);
                 Some(end)
             }
+            _ => None,
         }
     }
 
@@ -355,6 +414,7 @@ impl Slot {
     #[cold]
     fn slow_value(
         &self,
+        plan: &Plan,
         rows: &mut Rows<'_>,
         record: &str,
         at: usize,
@@ -365,12 +425,12 @@ impl Slot {
         if *form == Form::Typed && *fast != Fast::No {
             return None;
         }
-        let member = member_at(rows.plan, &target.path)?;
+        let member = member_at(plan, &target.path)?;
         let known = rows.unknown.len();
         let image = if target.is_before { rows.before.as_mut()? } else { &mut rows.image };
         let column = column_at(&mut image.columns, &target.path)?;
         let mut reader = ValueReader { base, side: &mut rows.side, unknown: &mut rows.unknown };
-        let mut cursor = Cursor::new(record, at);
+        let mut cursor = Cursor::inside(record, at, self.depth);
         reader.value(&mut cursor, *form, member, column).ok()?;
         // Unknown members inside lists: their path is not kept in a shape.
         (rows.unknown.len() == known).then_some(cursor.at())
@@ -391,6 +451,8 @@ impl Scratch {
         }
         self.op = None;
         self.time = None;
+        self.changed = None;
+        self.seen = None;
     }
 
     /// Write `_key`; `None` where a key attribute is missing, or images and `Keys` differ.
@@ -409,13 +471,15 @@ impl Scratch {
         for (index, key) in rows.plan.keys.iter().enumerate() {
             let token = self.row_key.get(index)?;
             let own = text(token)?;
-            if format == Format::Dynamodb {
+            if format != Format::Plain {
                 let same = |other: &Vec<KeyToken>| {
                     let other = other.get(index)?;
                     let same_kind = (*other)?.2 == (*token)?.2;
                     (same_kind && text(other)? == own).then_some(())
                 };
-                same(&self.record_key)?;
+                if format == Format::Dynamodb {
+                    same(&self.record_key)?;
+                }
                 if has_before {
                     same(&self.before_key)?;
                 }

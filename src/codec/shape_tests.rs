@@ -15,7 +15,7 @@ fn slowly(contract: &Contract, format: Format, text: &[u8]) -> Batch {
 }
 
 /// Both paths over the same lines; how many of them the fast path read.
-fn compare(contract: &Contract, format: Format, text: &[u8]) -> u64 {
+pub(super) fn compare(contract: &Contract, format: Format, text: &[u8]) -> u64 {
     let mut decoder = ContractDecoder::new(contract, format, crate::event::Operation::Upsert);
     let fast = decoder.decode(&lines(text), &stamp()).unwrap();
     let slow = slowly(contract, format, text);

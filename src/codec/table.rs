@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::writer::{LineDelimited, WriterBuilder};
 
+use super::base64::encode;
 use super::plan::{Kind, Plan};
 use crate::component::source::{RawRecords, RecordPositions};
 use crate::contract::TimeForm;
@@ -60,38 +61,30 @@ pub(super) fn records(
 /// become counts, bytes become base64.
 fn as_source_writes(column: &ArrayRef, kind: Option<&Kind>) -> Result<ArrayRef, ArrowError> {
     match (column.data_type(), kind) {
+        (DataType::Date32 | DataType::Date64, Some(Kind::Date(TimeForm::EpochDays))) => {
+            cast(&cast(column, &DataType::Date32)?, &DataType::Int32)
+        }
         (DataType::Timestamp(_, zone), Some(Kind::Instant(form))) => {
             let unit = match form {
-                TimeForm::Text => return Ok(column.clone()),
+                TimeForm::Text | TimeForm::EpochDays => return Ok(column.clone()),
                 TimeForm::EpochSeconds => TimeUnit::Second,
                 TimeForm::EpochMillis => TimeUnit::Millisecond,
+                TimeForm::EpochMicros => TimeUnit::Microsecond,
+                TimeForm::EpochNanos => TimeUnit::Nanosecond,
             };
-            cast(&cast(column, &DataType::Timestamp(unit, zone.clone()))?, &DataType::Int64)
+            // Nanoseconds hold three centuries only: outside of them this fails, and makes no nulls.
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            let counted =
+                cast_with_options(column, &DataType::Timestamp(unit, zone.clone()), &options)?;
+            cast(&counted, &DataType::Int64)
         }
         (DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_), _) => {
             as_source_writes(&cast(column, &DataType::Binary)?, kind)
         }
         (DataType::Binary, _) => {
-            let texts = column.as_binary::<i32>().iter().map(|bytes| bytes.map(encode_base64));
+            let texts = column.as_binary::<i32>().iter().map(|bytes| bytes.map(encode));
             Ok(Arc::new(texts.collect::<StringArray>()))
         }
         _ => Ok(column.clone()),
     }
-}
-
-/// Standard base64 with its padding (RFC 4648, section 4).
-fn encode_base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let word = (0..3).fold(0u32, |word, place| {
-            (word << 8) | u32::from(group.get(place).copied().unwrap_or(0))
-        });
-        for place in 0..4 {
-            let six = (word >> (18 - 6 * place)) & 63;
-            let letter = LETTERS.get(six as usize).map_or('=', |&letter| letter as char);
-            out.push(if place <= group.len() { letter } else { '=' });
-        }
-    }
-    out
 }

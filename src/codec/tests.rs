@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::component::decoder::{Stamp, Versioning};
 use crate::component::source::{Oversized, RawBatch, RawContent, RawRecords, RecordPositions};
-use crate::contract::{Column, ColumnType, Evolution, Rule, TimeForm};
+use crate::contract::{Column, ColumnType, DecimalForm, Evolution, Rule, TimeForm};
 use crate::event::{Batch, Position, PositionRange, RawImage};
 
 pub(super) fn column(name: &str, kind: ColumnType) -> Column {
@@ -23,6 +23,7 @@ pub(super) fn column(name: &str, kind: ColumnType) -> Column {
         pii: None,
         rules: Vec::new(),
         search: None,
+        references: None,
     }
 }
 
@@ -56,8 +57,11 @@ pub(super) fn contract() -> Contract {
             ),
             column("topics", ColumnType::List(Box::new(column("item", ColumnType::Text)))),
             column("scores", ColumnType::List(Box::new(column("item", ColumnType::Integer)))),
-            column("balance", ColumnType::Decimal { precision: 38, scale: 2 }),
-            column("born", ColumnType::Date),
+            column(
+                "balance",
+                ColumnType::Decimal { precision: 38, scale: 2, form: DecimalForm::Digits },
+            ),
+            column("born", ColumnType::Date(TimeForm::Text)),
             column("photo", ColumnType::Binary),
             column("ttl", ColumnType::Timestamp(TimeForm::EpochSeconds)),
         ],

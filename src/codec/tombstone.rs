@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::columns::{Values, home};
+use super::connect::{Schemas, Subject};
 use super::json::{Cursor, Token, write_string};
 use super::plan::{Kind, Plan};
 use super::refusal::{Read, Refusal, quoted};
@@ -14,12 +15,15 @@ use crate::event::Operation;
 /// Read the key of a message, which stands at `base` of the chunk, into a delete of the item that it
 /// names: a JSON object of the key columns, or the bare value where there is one key column. Its
 /// time is the message's: that of the item is not when it went.
-pub(super) fn read(rows: &mut Rows<'_>, key: &str, base: usize) -> Read<()> {
+pub(super) fn read(rows: &mut Rows<'_>, schemas: &mut Schemas, key: &str, base: usize) -> Read<()> {
     // Debezium may write the schema of a key beside it.
-    let begins = debezium::payload(key).unwrap_or_default();
+    let (begins, schema) = debezium::payload(key).unwrap_or_default();
     let begins_object = matches!(Cursor::new(key, begins).token(), Ok(Token::Object));
     let written = match (begins_object, begins) {
-        (true, _) => read_object(rows, key, base, begins)?,
+        (true, _) => {
+            let plan = schemas.plan(Subject::Key, schema)?;
+            read_object(rows, &plan, key, base, begins)?
+        }
         (false, 0) => read_value(rows, key, base)?,
         (false, _) => return Err(Refusal::new(expected(rows.plan)).inside("payload")),
     };
@@ -28,9 +32,14 @@ pub(super) fn read(rows: &mut Rows<'_>, key: &str, base: usize) -> Read<()> {
     rows.finish_row(key, Operation::Delete, time, written)
 }
 
-fn read_object(rows: &mut Rows<'_>, key: &str, base: usize, begins: usize) -> Read<Range<usize>> {
+fn read_object(
+    rows: &mut Rows<'_>,
+    plan: &Plan,
+    key: &str,
+    base: usize,
+    begins: usize,
+) -> Read<Range<usize>> {
     let row = rows.len();
-    let plan = rows.plan;
     let mut cursor = Cursor::new(key, begins);
     cursor.token()?;
     let mut reader = ValueReader { base, side: &mut rows.side, unknown: &mut rows.unknown };

@@ -3,11 +3,12 @@
 //!
 //! The form of DynamoDB: "AttributeValue" in the Amazon DynamoDB Streams API reference.
 
+use super::base64::decode;
 use super::columns::{Column, Values, home};
-use super::instant::{parse_date, parse_epoch, parse_text};
+use super::instant::{parse_count, parse_date, parse_days, parse_text};
 use super::json::{Cursor, Str, Token, number_length, write_string};
 use super::number::{self, Excess, Misfit};
-use super::plan::{Kind, Member, Members};
+use super::plan::{Kind, Member, Members, Written};
 use super::refusal::{Read, Refusal, quoted};
 use crate::contract::TimeForm;
 use crate::event::views::Views;
@@ -163,6 +164,11 @@ impl ValueReader<'_> {
                 self.object(cursor, inner, members, columns, *rows)?;
                 *rows += 1;
             }
+            (
+                Values::Decimal(values, _),
+                kind @ Kind::Decimal { written: Written::Unscaled { .. }, .. },
+                Opened::Object(inner),
+            ) => values.push(scaled_object(cursor, inner, kind)?),
             (_, _, Opened::Array(_) | Opened::Object(_)) => {
                 return Err(mismatch(cursor, &member.kind, opened));
             }
@@ -245,21 +251,35 @@ impl ValueReader<'_> {
                 self.push_text(cursor, views, string);
             }
             (Values::Integer(values), Kind::Integer, Opened::Number(text)) => {
-                values.push(number::integer(text).map_err(|misfit| unfit(kind, text, misfit))?);
+                values.push(
+                    number::integer(text)
+                        .map_err(|misfit| unfit(kind, Opened::Number(text), cursor, misfit))?,
+                );
             }
             (Values::Float(values), Kind::Float, Opened::Number(text)) => {
-                values.push(number::float(text).map_err(|misfit| unfit(kind, text, misfit))?);
+                values.push(
+                    number::float(text)
+                        .map_err(|misfit| unfit(kind, Opened::Number(text), cursor, misfit))?,
+                );
             }
-            (Values::Decimal(values, _), Kind::Decimal { precision, scale }, _) => {
-                let text = match found {
-                    Opened::Number(text) => text,
+            (Values::Decimal(values, _), Kind::Decimal { precision, scale, written }, _) => {
+                let text = match (written, found) {
+                    (_, Opened::Number(text)) => text,
                     // Many writers quote exact numbers, since most readers take a JSON number for
                     // a double.
-                    Opened::Text(string) if is_number(cursor.raw(string)) => cursor.raw(string),
+                    (Written::Digits, Opened::Text(string)) if is_number(cursor.raw(string)) => {
+                        cursor.raw(string)
+                    }
+                    (Written::Unscaled { scale: own }, Opened::Text(string)) => {
+                        values.push(unscaled(cursor, kind, *own, string)?);
+                        return Ok(());
+                    }
                     _ => return Err(misfit()),
                 };
                 let value = number::scaled(text, *precision, *scale, Excess::Refuse);
-                values.push(value.map_err(|misfit| unfit(kind, text, misfit))?);
+                values.push(
+                    value.map_err(|misfit| unfit(kind, Opened::Number(text), cursor, misfit))?,
+                );
             }
             (Values::Boolean(values), Kind::Boolean, Opened::Boolean(value)) => {
                 values.append(value);
@@ -267,15 +287,15 @@ impl ValueReader<'_> {
             (Values::Instant(values), Kind::Instant(form), _) => {
                 values.push(instant(cursor, *form, found).ok_or_else(misfit)?);
             }
-            (Values::Date(values), Kind::Date, Opened::Text(string)) => {
-                values.push(parse_date(&cursor.text(string)).ok_or_else(misfit)?);
+            (Values::Date(values), Kind::Date(form), _) => {
+                values.push(date(cursor, *form, found).ok_or_else(misfit)?);
             }
             (
                 Values::Binary(views),
                 Kind::Binary,
                 Opened::Text(string) | Opened::Binary(string),
             ) => {
-                let bytes = decode_base64(&cursor.text(string)).ok_or_else(misfit)?;
+                let bytes = decode(&cursor.text(string)).ok_or_else(misfit)?;
                 let offset = self.side.len() as u32;
                 self.side.extend_from_slice(&bytes);
                 views.push(&bytes, home::SIDE, offset);
@@ -316,10 +336,59 @@ fn is_number(text: &str) -> bool {
 fn instant(cursor: &Cursor<'_>, form: TimeForm, found: Opened<'_>) -> Option<i64> {
     match (form, found) {
         (TimeForm::Text, Opened::Text(string)) => parse_text(&cursor.text(string)),
-        (TimeForm::EpochSeconds, Opened::Number(text)) => parse_epoch(text, 0),
-        (TimeForm::EpochMillis, Opened::Number(text)) => parse_epoch(text, 3),
+        (form, Opened::Number(text)) => parse_count(text, form),
         _ => None,
     }
+}
+
+fn date(cursor: &Cursor<'_>, form: TimeForm, found: Opened<'_>) -> Option<i32> {
+    match (form, found) {
+        (TimeForm::Text, Opened::Text(string)) => {
+            let text = cursor.text(string);
+            // A date in UTC, as Debezium's IsoDate is.
+            parse_date(text.strip_suffix('Z').unwrap_or(&text))
+        }
+        (form, Opened::Number(text)) => parse_days(text, form),
+        _ => None,
+    }
+}
+
+/// A number of `kind` from the base64 of its unscaled value, whose scale is `own`.
+fn unscaled(cursor: &Cursor<'_>, kind: &Kind, own: i32, string: Str) -> Read<i128> {
+    let misfit = || mismatch(cursor, kind, Opened::Text(string));
+    let Kind::Decimal { precision, scale, .. } = kind else { return Err(misfit()) };
+    let bytes = decode(&cursor.text(string)).ok_or_else(misfit)?;
+    number::unscaled(&bytes, own, *precision, *scale)
+        .map_err(|misfit| unfit(kind, Opened::Text(string), cursor, misfit))
+}
+
+/// A number of `kind` that brings its scale: `{"scale": 2, "value": "MDk="}`, opened.
+fn scaled_object(cursor: &mut Cursor<'_>, form: Form, kind: &Kind) -> Read<i128> {
+    const SHAPE: &str = "expected an object of `scale` and `value`";
+    let (mut scale, mut value, mut first) = (None, None, true);
+    while let Some(name) = cursor.member(first)? {
+        first = false;
+        let name = cursor.text(name);
+        let found = open(cursor, form)?;
+        let is_new = match (name.as_ref(), found) {
+            ("scale", Opened::Number(text)) => {
+                let own = number::integer(text).ok().and_then(|own| i32::try_from(own).ok());
+                let own = own.ok_or_else(|| {
+                    Refusal::new(format!("expected a scale, found {}", describe(cursor, found)))
+                        .inside("scale")
+                })?;
+                scale.replace(own).is_none()
+            }
+            ("value", Opened::Text(string)) => value.replace(string).is_none(),
+            _ => false,
+        };
+        if !is_new {
+            return Err(Refusal::new(SHAPE));
+        }
+        close(cursor, form)?;
+    }
+    let (Some(scale), Some(value)) = (scale, value) else { return Err(Refusal::new(SHAPE)) };
+    unscaled(cursor, kind, scale, value)
 }
 
 /// A value as messages show it.
@@ -342,16 +411,23 @@ fn mismatch(cursor: &Cursor<'_>, kind: &Kind, found: Opened<'_>) -> Box<Refusal>
     Refusal::new(format!("expected {}, found {}", kind.word(), describe(cursor, found)))
 }
 
-fn unfit(kind: &Kind, text: &str, misfit: Misfit) -> Box<Refusal> {
+fn unfit(kind: &Kind, found: Opened<'_>, cursor: &Cursor<'_>, misfit: Misfit) -> Box<Refusal> {
     let why = match (misfit, kind) {
+        (Misfit::Empty, _) => "it has no bytes",
         (Misfit::Range, Kind::Integer) => "outside the range of 64 bits",
         (Misfit::Range, Kind::Float) => "outside the range of a double",
         (Misfit::Range, _) => "too many digits",
         (Misfit::Fraction, Kind::Integer) => "it has a fraction",
         (Misfit::Fraction, _) => "too many decimals",
     };
-    let shown = text.get(..40).map_or_else(|| text.to_owned(), |start| format!("{start}..."));
-    Refusal::new(format!("expected {}, found number {shown}: {why}", kind.word()))
+    let shown = match found {
+        Opened::Number(text) => {
+            let cut = text.get(..40).map(|start| format!("number {start}..."));
+            cut.unwrap_or_else(|| format!("number {text}"))
+        }
+        found => describe(cursor, found),
+    };
+    Refusal::new(format!("expected {}, found {shown}: {why}", kind.word()))
 }
 
 /// Write the value at the cursor as plain JSON.
@@ -394,36 +470,4 @@ pub(super) fn write_plain(cursor: &mut Cursor<'_>, form: Form, out: &mut Vec<u8>
         }
     }
     close(cursor, form)
-}
-
-/// Bytes of standard base64 with its padding (RFC 4648, section 4).
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|&&byte| byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let data = bytes.get(..bytes.len() - padding)?;
-    let mut out = Vec::with_capacity(bytes.len() / 4 * 3);
-    for group in data.chunks(4) {
-        let mut word = 0u32;
-        for &byte in group {
-            let six = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = (word << 6) | u32::from(six);
-        }
-        word <<= 6 * (4 - group.len());
-        let [_, bytes @ ..] = word.to_be_bytes();
-        out.extend(bytes.iter().take(group.len() * 6 / 8));
-    }
-    Some(out)
 }

@@ -7,4 +7,4 @@ mod property;
 mod tests;
 
 pub use document::load;
-pub use model::{Column, ColumnType, Contract, Evolution, Rule, TimeForm};
+pub use model::{Column, ColumnType, Contract, DecimalForm, Evolution, Reference, Rule, TimeForm};

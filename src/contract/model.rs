@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
-use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN};
+use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN, REFERENCES};
 use crate::event::system::INSTANT;
 
 /// The schema of one event type, with what it means.
@@ -56,6 +56,24 @@ pub struct Column {
     pub rules: Vec<Rule>,
     /// Search mapping from the document's `customProperties`, as JSON.
     pub search: Option<serde_json::Value>,
+    /// What its values are the names of, where they are names of objects outside the table.
+    pub references: Option<Reference>,
+}
+
+/// What the values of a column refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference {
+    /// Media objects in a store: what belongs to a row without being in it.
+    Media,
+}
+
+impl Reference {
+    /// The word of contracts and of field metadata.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Media => "media",
+        }
+    }
 }
 
 /// The type of a column.
@@ -73,13 +91,15 @@ pub enum ColumnType {
         precision: u8,
         /// Digits behind the point.
         scale: i8,
+        /// How the source writes them.
+        form: DecimalForm,
     },
     /// `Boolean`.
     Boolean,
     /// An instant, microseconds in UTC.
     Timestamp(TimeForm),
     /// A day: `Date32`.
-    Date,
+    Date(TimeForm),
     /// Bytes: `BinaryView`, base64 in JSON.
     Binary,
     /// List of values of one type; also DynamoDB's string and number sets.
@@ -88,15 +108,31 @@ pub enum ColumnType {
     Struct(Vec<Column>),
 }
 
-/// How a source writes an instant.
+/// How a source writes an instant or a date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeForm {
     /// ISO 8601 text; without a zone it is UTC.
     Text,
+    /// Days since 1970, as a number.
+    EpochDays,
     /// Seconds since 1970, as a number.
     EpochSeconds,
     /// Milliseconds since 1970, as a number.
     EpochMillis,
+    /// Microseconds since 1970, as a number.
+    EpochMicros,
+    /// Nanoseconds since 1970, as a number; digits beyond the microsecond are cut.
+    EpochNanos,
+}
+
+/// How a source writes an exact number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecimalForm {
+    /// A number, or its digits as text.
+    Digits,
+    /// Its unscaled value, as bytes in base64: big-endian, two's complement. The scale is the
+    /// contract's, unless the value brings its own: `{"scale": 2, "value": "MDk="}`.
+    Base64,
 }
 
 /// A quality rule of one column.
@@ -120,10 +156,10 @@ impl ColumnType {
             Self::Text => DataType::Utf8View,
             Self::Integer => DataType::Int64,
             Self::Float => DataType::Float64,
-            Self::Decimal { precision, scale } => DataType::Decimal128(*precision, *scale),
+            Self::Decimal { precision, scale, .. } => DataType::Decimal128(*precision, *scale),
             Self::Boolean => DataType::Boolean,
             Self::Timestamp(_) => INSTANT.clone(),
-            Self::Date => DataType::Date32,
+            Self::Date(_) => DataType::Date32,
             Self::Binary => DataType::BinaryView,
             Self::List(item) => {
                 DataType::List(Arc::new(Field::new("item", item.kind.arrow(), true)))
@@ -140,12 +176,16 @@ impl ColumnType {
 
 impl Contract {
     /// The Arrow schema of the columns. Every field is nullable, since the row of a delete may have
-    /// its key alone; metadata tells which contract column it is and whether it is a key column.
+    /// its key alone; metadata tells which contract column it is, whether it is a key column, and
+    /// what its values refer to.
     pub fn schema(&self) -> SchemaRef {
         let field = |column: &Column| {
             let mut metadata = HashMap::from([(CONTRACT_COLUMN.to_owned(), column.name.clone())]);
             if self.primary_key.contains(&column.name) {
                 metadata.insert(KEY_COLUMN.to_owned(), "true".to_owned());
+            }
+            if let Some(reference) = column.references {
+                metadata.insert(REFERENCES.to_owned(), reference.as_str().to_owned());
             }
             Field::new(&column.name, column.kind.arrow(), true).with_metadata(metadata)
         };

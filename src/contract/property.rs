@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::document::{Reader, below, custom, integer_of, number_of, text_of};
-use super::model::{Column, ColumnType, Rule, TimeForm};
+use super::model::{Column, ColumnType, DecimalForm, Reference, Rule, TimeForm};
 use crate::document::{Node, Resolved, Value};
 use crate::event::system;
 
@@ -90,7 +90,7 @@ fn key_position(reader: &mut Reader<'_>, property: &Node, path: &str, column: &C
             | ColumnType::Integer
             | ColumnType::Decimal { .. }
             | ColumnType::Timestamp(_)
-            | ColumnType::Date
+            | ColumnType::Date(_)
             | ColumnType::Binary
             | ColumnType::Float
     );
@@ -141,6 +141,7 @@ fn column(
         pii: classification.filter(|class| !NOT_PERSONAL.contains(&class.as_str())),
         rules,
         search: custom(property, path, "search").map(|(value, _)| json_of(value)),
+        references: references(reader, property, path, &kind),
         kind,
     })
 }
@@ -155,14 +156,20 @@ fn kind(reader: &mut Reader<'_>, property: &Node, path: &str) -> Option<ColumnTy
         "number" => number_kind(reader, property, path)?,
         "boolean" => ColumnType::Boolean,
         "timestamp" => ColumnType::Timestamp(time_form(reader, property, path, &physical)?),
-        "date" => ColumnType::Date,
+        "date" => ColumnType::Date(date_form(reader, property, path)?),
         "object" => ColumnType::Struct(members(reader, property, path)),
         "array" => {
             let Some(item) = property.get("items") else {
                 reader.missing(property, path, "items", "the type of the list's items");
                 return None;
             };
-            let item = column(reader, item, &below(path, "items"), Some("item"))?;
+            let item_path = below(path, "items");
+            let place = item.place;
+            let item = column(reader, item, &item_path, Some("item"))?;
+            if item.references.is_some() {
+                let allowed = "`references` at the list itself";
+                reader.at(place, &item_path, "items with `references`", allowed);
+            }
             ColumnType::List(Box::new(item))
         }
         _ => {
@@ -183,6 +190,10 @@ fn members(reader: &mut Reader<'_>, property: &Node, path: &str) -> Vec<Column> 
     for (index, member) in nested.iter().enumerate() {
         let path = format!("{}[{index}]", below(path, "properties"));
         let Some(member_column) = column(reader, member, &path, None) else { continue };
+        if member_column.references.is_some() {
+            let allowed = "a column of its own: what refers to an object must not be nested";
+            reader.at(member.place, &path, "a member with `references`", allowed);
+        }
         if members.iter().any(|other| other.name == member_column.name) {
             reader.wrong(member, &path, "name", "this name occurs twice", "one member a name");
         }
@@ -194,6 +205,10 @@ fn members(reader: &mut Reader<'_>, property: &Node, path: &str) -> Vec<Column> 
 /// A double, or exact digits where the custom properties `precision` and `scale` ask for them.
 fn number_kind(reader: &mut Reader<'_>, property: &Node, path: &str) -> Option<ColumnType> {
     let Some((precision, precision_path)) = custom(property, path, "precision") else {
+        if let Some((encoding, path)) = custom(property, path, "encoding") {
+            let allowed = "`precision` and `scale` beside it: only exact numbers have one";
+            reader.at(encoding.place, &path, "an encoding of an inexact number", allowed);
+        }
         return Some(ColumnType::Float);
     };
     let digits = integer_of(precision).filter(|digits| (1..=38).contains(digits));
@@ -214,7 +229,40 @@ fn number_kind(reader: &mut Reader<'_>, property: &Node, path: &str) -> Option<C
             places
         }
     };
-    Some(ColumnType::Decimal { precision: digits, scale })
+    let form = match custom(property, path, "encoding") {
+        None => DecimalForm::Digits,
+        Some((value, _)) if text_of(value) == Some("base64") => DecimalForm::Base64,
+        Some((value, path)) => {
+            reader.unknown_word(value, &path, "unknown encoding", &["base64"]);
+            return None;
+        }
+    };
+    Some(ColumnType::Decimal { precision: digits, scale, form })
+}
+
+/// Whether the values are names of objects outside the table: `references: media`.
+fn references(
+    reader: &mut Reader<'_>,
+    property: &Node,
+    path: &str,
+    kind: &ColumnType,
+) -> Option<Reference> {
+    let (value, path) = custom(property, path, "references")?;
+    if text_of(value) != Some(Reference::Media.as_str()) {
+        let known = &[Reference::Media.as_str()];
+        reader.unknown_word(value, &path, "unknown kind of reference", known);
+        return None;
+    }
+    let is_name = match kind {
+        ColumnType::Text => true,
+        ColumnType::List(item) => item.kind == ColumnType::Text,
+        _ => false,
+    };
+    if !is_name {
+        let allowed = "text, or a list of texts: the names of the objects";
+        reader.at(value.place, &path, "a reference that is no text", allowed);
+    }
+    Some(Reference::Media)
 }
 
 /// ISO text, or a count since 1970 where the source writes numbers.
@@ -226,7 +274,7 @@ fn time_form(
 ) -> Option<TimeForm> {
     match (custom(property, path, "epoch"), physical) {
         (None, "N") => {
-            let allowed = "a custom property `epoch` with `seconds` or `millis`, since physicalType N is a number";
+            let allowed = "a custom property `epoch` with `seconds`, `millis`, `micros` or `nanos`, since physicalType N is a number";
             reader.missing(property, path, "epoch", allowed);
             None
         }
@@ -234,11 +282,26 @@ fn time_form(
         (Some((value, epoch_path)), _) => match text_of(value) {
             Some("seconds") => Some(TimeForm::EpochSeconds),
             Some("millis") => Some(TimeForm::EpochMillis),
+            Some("micros") => Some(TimeForm::EpochMicros),
+            Some("nanos") => Some(TimeForm::EpochNanos),
             _ => {
-                reader.unknown_word(value, &epoch_path, "unknown unit", &["seconds", "millis"]);
+                let units = &["seconds", "millis", "micros", "nanos"];
+                reader.unknown_word(value, &epoch_path, "unknown unit", units);
                 None
             }
         },
+    }
+}
+
+/// ISO text, or a count of days since 1970.
+fn date_form(reader: &mut Reader<'_>, property: &Node, path: &str) -> Option<TimeForm> {
+    match custom(property, path, "epoch") {
+        None => Some(TimeForm::Text),
+        Some((value, _)) if text_of(value) == Some("days") => Some(TimeForm::EpochDays),
+        Some((value, epoch_path)) => {
+            reader.unknown_word(value, &epoch_path, "unknown unit of a date", &["days"]);
+            None
+        }
     }
 }
 

@@ -135,7 +135,7 @@ fn each_mistake_has_a_message() {
         ),
         (
             "{ name: a, logicalType: timestamp, physicalType: N }",
-            "c.yaml:8:9: schema[0].properties[1]: `epoch` is missing; a custom property `epoch` with `seconds` or `millis`, since physicalType N is a number",
+            "c.yaml:8:9: schema[0].properties[1]: `epoch` is missing; a custom property `epoch` with `seconds`, `millis`, `micros` or `nanos`, since physicalType N is a number",
         ),
         (
             "{ name: a, logicalType: number, customProperties: [ { property: precision, value: 39 } ] }",
@@ -160,6 +160,34 @@ fn each_mistake_has_a_message() {
         (
             "{ name: a, logicalType: integer, quality: [ { metric: invalidValues, mustBe: 0 } ] }",
             "c.yaml:8:53: schema[0].properties[1].quality[0]: no list of valid texts; a string column with `arguments: { validValues: [...] }`",
+        ),
+        (
+            "{ name: a, logicalType: timestamp, customProperties: [ { property: epoch, value: micro } ] }",
+            "c.yaml:8:90: schema[0].properties[1].customProperties[0].value: unknown unit; seconds, millis, micros, nanos; did you mean \"micros\"",
+        ),
+        (
+            "{ name: a, logicalType: date, customProperties: [ { property: epoch, value: millis } ] }",
+            "c.yaml:8:85: schema[0].properties[1].customProperties[0].value: unknown unit of a date; days",
+        ),
+        (
+            "{ name: a, logicalType: number, customProperties: [ { property: precision, value: 9 }, { property: encoding, value: base46 } ] }",
+            "c.yaml:8:125: schema[0].properties[1].customProperties[1].value: unknown encoding; base64; did you mean \"base64\"",
+        ),
+        (
+            "{ name: a, logicalType: number, customProperties: [ { property: encoding, value: base64 } ] }",
+            "c.yaml:8:90: schema[0].properties[1].customProperties[0].value: an encoding of an inexact number; `precision` and `scale` beside it: only exact numbers have one",
+        ),
+        (
+            "{ name: a, logicalType: integer, customProperties: [ { property: references, value: media } ] }",
+            "c.yaml:8:93: schema[0].properties[1].customProperties[0].value: a reference that is no text; text, or a list of texts: the names of the objects",
+        ),
+        (
+            "{ name: a, logicalType: string, customProperties: [ { property: references, value: medium } ] }",
+            "c.yaml:8:92: schema[0].properties[1].customProperties[0].value: unknown kind of reference; media; did you mean \"media\"",
+        ),
+        (
+            "{ name: a, logicalType: object, properties: [ { name: b, logicalType: string, customProperties: [ { property: references, value: media } ] } ] }",
+            "c.yaml:8:55: schema[0].properties[1].properties[0]: a member with `references`; a column of its own: what refers to an object must not be nested",
         ),
         (
             "{ name: a, logicalType: boolean, primaryKey: true, primaryKeyPosition: 2 }",
@@ -187,4 +215,37 @@ fn mistakes_of_the_document_come_at_once() {
     "#);
     let keyless = with("{ name: a, logicalType: string }").replace(", primaryKey: true", "");
     insta::assert_snapshot!(messages(&keyless), @"c.yaml:5:5: schema[0]: no primary key; mark the columns of the key by `primaryKey: true`; rows without a key cannot be told apart");
+}
+
+#[test]
+fn forms_of_numbers_and_times_and_references() {
+    let kind = |column: &str| parse("c.yaml", &with(column)).unwrap().columns.remove(1);
+    for (unit, form) in [
+        ("seconds", TimeForm::EpochSeconds),
+        ("millis", TimeForm::EpochMillis),
+        ("micros", TimeForm::EpochMicros),
+        ("nanos", TimeForm::EpochNanos),
+    ] {
+        let column = format!(
+            "{{ name: a, logicalType: timestamp, customProperties: [ {{ property: epoch, value: {unit} }} ] }}"
+        );
+        assert_eq!(kind(&column).kind, ColumnType::Timestamp(form));
+    }
+    let days =
+        "{ name: a, logicalType: date, customProperties: [ { property: epoch, value: days } ] }";
+    assert_eq!(kind(days).kind, ColumnType::Date(TimeForm::EpochDays));
+    let exact = "{ name: a, logicalType: number, customProperties: [ { property: precision, value: 9 }, { property: scale, value: 2 }, { property: encoding, value: base64 } ] }";
+    let form = DecimalForm::Base64;
+    assert_eq!(kind(exact).kind, ColumnType::Decimal { precision: 9, scale: 2, form });
+    for column in [
+        "{ name: a, logicalType: string, customProperties: [ { property: references, value: media } ] }",
+        "{ name: a, logicalType: array, items: { logicalType: string }, customProperties: [ { property: references, value: media } ] }",
+    ] {
+        let contract = parse("c.yaml", &with(column)).unwrap();
+        assert_eq!(contract.columns[1].references, Some(Reference::Media));
+        let schema = contract.schema();
+        let mark = |index: usize| schema.field(index).metadata().get("acequia:references");
+        assert_eq!(mark(0), None);
+        assert_eq!(mark(1).map(String::as_str), Some("media"));
+    }
 }

@@ -15,6 +15,9 @@ use super::system::SystemColumns;
 pub const CONTRACT_COLUMN: &str = "acequia:column";
 /// Metadata key of an Arrow field: set where the column is one of the contract's primary key.
 pub const KEY_COLUMN: &str = "acequia:key";
+/// Metadata key of an Arrow field: what its values refer to, `media` for media objects. An eraser of
+/// rows finds by it what belongs to them outside the table.
+pub const REFERENCES: &str = "acequia:references";
 
 /// Arrow rows of one lane with the position range that they cover.
 ///

@@ -252,6 +252,7 @@ fn a_schema_tells_where_columns_come_from() {
     let json = folder.run(&["schema", "pipeline.yaml", "--json"]).exits(0).json();
     assert_eq!(names(&json), ["columns", "contract", "pipeline", "system_columns"]);
     assert_eq!(json["columns"][0]["search"]["type"], "keyword");
+    assert!(json["columns"][0]["references"].is_null());
 }
 
 #[test]

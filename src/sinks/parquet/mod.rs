@@ -34,6 +34,7 @@ use crate::component::{
 };
 use crate::contract::model::Contract;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::batch::REFERENCES;
 use crate::event::{Position, SystemColumns};
 use crate::location::Location;
 use crate::sinks::marker::Ownership;
@@ -86,7 +87,7 @@ struct Shared {
 impl Shared {
     /// What the footer of a file says.
     fn footer(&self, epoch: &EpochId, nonce: &str) -> Vec<(&'static str, String)> {
-        vec![
+        let mut entries = vec![
             ("acequia.v", FORMAT.to_string()),
             ("acequia.pipeline", epoch.pipeline.clone()),
             ("acequia.domain", epoch.domain.clone()),
@@ -97,7 +98,15 @@ impl Shared {
             ("acequia.control", epoch.control.to_string()),
             ("acequia.contract", self.contract_version.clone()),
             (NONCE, nonce.to_owned()),
-        ]
+        ];
+        // The file has no Arrow schema that could say it.
+        let names = self.encodings.schema().fields().iter();
+        let names = names.filter(|field| field.metadata().contains_key(REFERENCES));
+        let names: Vec<_> = names.map(|field| field.name().as_str()).collect();
+        if !names.is_empty() {
+            entries.push(("acequia.media", serde_json::json!(names).to_string()));
+        }
+        entries
     }
 }
 

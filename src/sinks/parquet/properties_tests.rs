@@ -16,6 +16,7 @@ fn contract() -> Contract {
         pii: None,
         rules: Vec::new(),
         search: None,
+        references: None,
     };
     Contract {
         name: "c".into(),

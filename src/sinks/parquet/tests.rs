@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::clock::Clock;
 use crate::compute::ComputePool;
-use crate::contract::model::{Column, ColumnType, Evolution, TimeForm};
+use crate::contract::model::{Column, ColumnType, DecimalForm, Evolution, Reference, TimeForm};
 use crate::error::Error;
 use crate::event::batch::{KEY_COLUMN, RawRows};
 use crate::event::filter::SinkRows;
@@ -52,6 +52,7 @@ fn column(name: &str, kind: ColumnType, unique: bool) -> Column {
         pii: None,
         rules: Vec::new(),
         search: None,
+        references: None,
     }
 }
 
@@ -63,13 +64,20 @@ pub(super) fn contract() -> Contract {
         columns: vec![
             column("id", ColumnType::Text, true),
             column("at", ColumnType::Timestamp(TimeForm::Text), false),
-            column("price", ColumnType::Decimal { precision: 38, scale: 2 }, false),
+            column(
+                "price",
+                ColumnType::Decimal { precision: 38, scale: 2, form: DecimalForm::Digits },
+                false,
+            ),
             column(
                 "metadata",
                 ColumnType::Struct(vec![member("language"), member("intent")]),
                 false,
             ),
-            column("tags", ColumnType::List(Box::new(member("tag"))), false),
+            Column {
+                references: Some(Reference::Media),
+                ..column("tags", ColumnType::List(Box::new(member("tag"))), false)
+            },
         ],
         primary_key: vec!["id".into()],
         evolution: Evolution::Lenient,
@@ -393,11 +401,12 @@ async fn a_file_says_whose_it_is_and_hides_no_arrow_schema() {
         ("acequia.from", "0"),
         ("acequia.control", "3"),
         ("acequia.contract", "1.2.0"),
+        ("acequia.media", "[\"tags\"]"),
         (NONCE, file.identity.nonce.as_str()),
     ] {
         assert_eq!(entries.get(key), Some(&value), "{key}");
     }
-    assert_eq!(entries.len(), 10, "{entries:?}");
+    assert_eq!(entries.len(), 11, "{entries:?}");
     let kind = |name: &str| footer.schema().field_with_name(name).unwrap().data_type().to_string();
     assert_eq!(kind("id"), "Utf8");
     assert_eq!(kind("at"), "Timestamp(µs, \"UTC\")");
