@@ -36,10 +36,10 @@ impl Backoff {
         tokio::time::sleep(Duration::from_micros(wait)).await;
     }
 
-    /// True where the present failure should be said aloud: the first, and then of a wait that lasts,
-    /// after a minute and a half, each time the number of tries has doubled.
+    /// True where the present failure should be said aloud: the first, and of a wait that lasts each
+    /// time the number of tries has doubled, after about one second, 13, 90, and so on.
     pub fn is_worth_a_line(&self) -> bool {
-        self.tries == 0 || (self.tries.is_power_of_two() && self.tries >= 16)
+        self.tries == 0 || (self.tries >= 4 && self.tries.is_power_of_two())
     }
 }
 
@@ -88,7 +88,8 @@ pub async fn until_read(
     loop {
         match reader.next().await {
             Err(error) if error.is_retryable() => {
-                if backoff.is_worth_a_line() {
+                // A reader that has nothing to give between two outages fails twice in one call.
+                if backoff.tries < 4 || backoff.is_worth_a_line() {
                     warn!(%error, "reading failed, trying again");
                 }
                 backoff.pause(context).await;

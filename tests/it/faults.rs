@@ -567,7 +567,7 @@ fn a_folder_without_permission_is_named() {
 
     places_are("open/lake", "open/letters", "open/checkpoint");
     set_mode(&folder.path("events.ndjson"), 0o000);
-    cannot("cannot read the archive file", "events.ndjson");
+    cannot("cannot open the archive file", "events.ndjson");
     set_mode(&folder.path("events.ndjson"), 0o644);
     places_are("closed/lake", "open/letters", "open/checkpoint");
     cannot("sink lake: cannot write to the folder", "closed/lake");
@@ -677,10 +677,10 @@ fn a_second_run_is_refused_or_takes_over() {
     let folder = plain();
     let lines = noise();
     folder.write("events.ndjson", &lines.content);
-    // It waits for room, which holds it at work for as long as it takes. After the fourth line it
+    // It waits for room, which holds it at work for as long as it takes. After the second line it
     // pauses for 400 ms at least: it is not stopped in the middle of a swap, with a lock in hand.
     let mut first = start_limited(&folder);
-    first.until_it_says(WAITS, 4);
+    first.until_it_says(WAITS, 2);
     first.signal(Signal::STOP);
     let named = format!("error: another run (pid {})", first.pid().as_raw_nonzero());
     run(&folder).exits(2).says(&named);

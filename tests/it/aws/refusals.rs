@@ -109,7 +109,7 @@ fn each_refusal_at_the_start_says_what_to_do() {
             format!("PUT /{bucket}/letters/"),
             denied,
             format!(
-                "sink lake: cannot write s3://{bucket}/lake/_acequia.json: the credentials do not allow it: grant them `s3:PutObject` there (Access Denied)"
+                "dead_letters: cannot write s3://{bucket}/letters/denied/_acequia.json: the credentials do not allow it: grant them `s3:PutObject` there (Access Denied)"
             ),
         ),
         (
@@ -127,20 +127,22 @@ fn each_refusal_at_the_start_says_what_to_do() {
         (
             format!("/{bucket}"),
             s3("403 Forbidden", "RequestTimeTooSkewed", skewed, ""),
-            format!("sink lake: cannot write s3://{bucket}/lake/_acequia.json: {clock} ({skewed})"),
+            format!(
+                "sink lake: cannot read the lifecycle rules of s3://{bucket}: {clock} ({skewed})"
+            ),
         ),
         (
             "DynamoDB_20120810.".to_owned(),
             dynamodb("AccessDeniedException", "User: x is not authorized"),
             format!(
-                "cannot read table {table}: the credentials do not allow it: grant them `dynamodb:GetItem` there (User: x is not authorized)"
+                "cannot read the checkpoint table {table}: the credentials do not allow it: grant them `dynamodb:GetItem` there (User: x is not authorized)"
             ),
         ),
         (
             "DynamoDB_20120810.PutItem".to_owned(),
             dynamodb("AccessDeniedException", "User: y is not authorized"),
             format!(
-                "cannot write to table {table}: the credentials do not allow it: grant them `dynamodb:PutItem` there (User: x is not authorized)"
+                "cannot write the control record to the checkpoint table {table} of pipeline denied: the credentials do not allow it: grant them `dynamodb:PutItem` there (User: y is not authorized)"
             ),
         ),
         (
@@ -150,13 +152,8 @@ fn each_refusal_at_the_start_says_what_to_do() {
                 "Signature expired: 20240101T000000Z is now earlier",
             ),
             format!(
-                "cannot read table {table}: {clock} (Signature expired: 20240101T000000Z is now earlier)"
+                "cannot read the checkpoint table {table}: {clock} (Signature expired: 20240101T000000Z is now earlier)"
             ),
-        ),
-        (
-            "DynamoDB_20120810.".to_owned(),
-            dynamodb("ResourceNotFoundException", "Requested resource not found"),
-            format!("cannot read table {table}: it does not exist (Requested resource not found)"),
         ),
     ] {
         place.proxy.refuse(&where_in_head, &answer);
@@ -165,6 +162,11 @@ fn each_refusal_at_the_start_says_what_to_do() {
         expected.push(format!("error: {says}"));
     }
     assert_eq!(told, expected);
+    let none = dynamodb("ResourceNotFoundException", "Requested resource not found");
+    place.proxy.refuse("DynamoDB_20120810.", &none);
+    Running::start(place.command(&[])).end().exits(2).says(&format!(
+        "there is no DynamoDB table `{table}` in this account and region; make it with: aws dynamodb create-table --table-name {table} "
+    ));
     place.proxy.allow();
     Running::start(place.command(&[])).end().exits(0);
     assert_eq!(place.users(), ["user-1"]);
@@ -210,8 +212,9 @@ fn a_permission_that_is_revoked_is_waited_for() {
     let ended = reads.end().exits(0);
     assert_eq!(place.users(), (0..9).map(|number| format!("user-{number}")).collect::<Vec<_>>());
     for needs in ["s3:PutObject", "dynamodb:"] {
+        // Of a document both the write and the look at what stands there may be said.
         let told = ended.stderr.lines().filter(|line| line.contains(needs)).count();
-        assert_eq!(told, 1, "{}", ended.stderr);
+        assert!((1..=2).contains(&told), "said {told} times: {}", ended.stderr);
     }
 }
 
