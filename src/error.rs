@@ -103,6 +103,15 @@ impl fmt::Debug for Error {
 // `source` is left at its default: `Display` already prints the whole chain.
 impl StdError for Error {}
 
+/// The last cause of a chain, for errors whose layers above it name only a library's own parts.
+pub fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
+}
+
 /// Gives any foreign error a kind and a message.
 pub trait ResultExt<T> {
     /// Turn a failure into an [`Error`] of `kind` that says `message` and keeps the cause.

@@ -6,7 +6,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use super::Phase;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, innermost};
 
 /// One call, for the message of its failure.
 #[derive(Debug, Clone, Copy)]
@@ -239,15 +239,6 @@ fn credentials_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Cred
         cause = error.source();
     }
     None
-}
-
-/// The last cause of a chain: the layers above it name the SDK's own parts.
-pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 
 use super::Aws;
-use super::failure::{innermost, no_credentials};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use super::failure::no_credentials;
+use crate::error::{Error, ErrorKind, Result, ResultExt, innermost};
 use crate::secret::Secret;
 
 /// What is to be signed: `GET` of an address.

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpStream;
 
+use super::listener::Listener;
 use crate::randomness::{Generator, Randomness as _};
 
 /// What happens to one piece of what is said.
@@ -48,18 +48,14 @@ struct State {
 
 /// The proxy; it ends when this is dropped.
 pub struct ConnectionProxy {
-    address: SocketAddr,
+    listener: Listener,
     state: Arc<State>,
-    runtime: Option<Runtime>,
 }
 
 impl ConnectionProxy {
     /// A proxy on a free port of the loopback interface before `upstream`, where nobody need listen
     /// yet. It spoils nothing before it is told.
     pub fn start(upstream: SocketAddr, seed: u64) -> io::Result<Self> {
-        let runtime = Runtime::new()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
         let state = Arc::new(State {
             upstream,
             random: Generator::seeded(seed),
@@ -67,19 +63,16 @@ impl ConnectionProxy {
             counts: Mutex::default(),
         });
         let shared = state.clone();
-        runtime.spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let state = shared.clone();
-                // A side that goes away is no failure of the proxy.
-                tokio::spawn(async move { converse(client, &state).await });
-            }
-        });
-        Ok(Self { address, state, runtime: Some(runtime) })
+        let listener = Listener::start(move |client| {
+            let state = shared.clone();
+            async move { converse(client, &state).await }
+        })?;
+        Ok(Self { listener, state })
     }
 
     /// The port that clients are told.
     pub fn port(&self) -> u16 {
-        self.address.port()
+        self.listener.address.port()
     }
 
     /// From now on spoil so many pieces of a thousand; 0 heals everything.
@@ -90,14 +83,6 @@ impl ConnectionProxy {
     /// How often each came so far.
     pub fn counts(&self) -> BTreeMap<Spoiled, u32> {
         self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for ConnectionProxy {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::listener::Listener;
 use crate::randomness::{Generator, Randomness as _};
 
 /// What happens to one exchange.
@@ -103,18 +103,14 @@ impl Hold {
 
 /// The proxy; it ends when this is dropped.
 pub struct FaultProxy {
-    address: SocketAddr,
+    listener: Listener,
     state: Arc<State>,
-    runtime: Option<Runtime>,
 }
 
 impl FaultProxy {
     /// A proxy on a free port of the loopback interface before `upstream`, which spoils `per_mille`
     /// exchanges of a thousand.
     pub fn start(upstream: SocketAddr, seed: u64, per_mille: u64) -> io::Result<Self> {
-        let runtime = Runtime::new()?;
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
-        let address = listener.local_addr()?;
         let state = Arc::new(State {
             upstream,
             random: Generator::seeded(seed),
@@ -126,19 +122,16 @@ impl FaultProxy {
             held: Mutex::default(),
         });
         let shared = state.clone();
-        runtime.spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let state = shared.clone();
-                // A client that goes away is no failure of the proxy.
-                tokio::spawn(async move { exchange(client, &state).await });
-            }
-        });
-        Ok(Self { address, state, runtime: Some(runtime) })
+        let listener = Listener::start(move |client| {
+            let state = shared.clone();
+            async move { exchange(client, &state).await }
+        })?;
+        Ok(Self { listener, state })
     }
 
     /// The address that clients are told.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.listener.address)
     }
 
     /// From now on spoil so many exchanges of a thousand; 0 heals everything.
@@ -175,14 +168,6 @@ impl FaultProxy {
     /// How often each fault came so far.
     pub fn counts(&self) -> BTreeMap<Fault, u32> {
         self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for FaultProxy {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod connection_proxy;
 pub mod fault_proxy;
+mod listener;
 pub mod staging;
 
 use std::sync::Arc;

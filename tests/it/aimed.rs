@@ -118,6 +118,13 @@ impl Watched {
         }
     }
 
+    /// Wait for its end, which must be a good one.
+    #[track_caller]
+    pub(crate) fn ends_well(&mut self, limit: Duration) {
+        let status = self.end(limit);
+        assert!(status.success(), "{status}:\n{}", self.text());
+    }
+
     /// The end of a run that takes over from `frozen`. One that was frozen in the middle of a swap
     /// holds that record's lock: the newer run says that it waits, and the older one is thawed.
     pub(crate) fn end_while_frozen(&mut self, frozen: &Self, limit: Duration) -> ExitStatus {

@@ -233,6 +233,20 @@ impl Ended {
         self
     }
 
+    /// The same, whose last words were the message `whole`, and behind it at most what a server or a
+    /// library said itself.
+    #[track_caller]
+    pub(crate) fn fails_as(self, whole: &str) -> Self {
+        let said = self.stderr.lines().last().unwrap_or_default();
+        let said = said.strip_prefix("error: ").or_else(|| said.strip_prefix("stopped: "));
+        let rest = said.and_then(|said| said.strip_prefix(whole));
+        let is_it = rest.is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with(" (") || rest.starts_with(": ")
+        });
+        assert!(is_it, "expected:\n{whole}\nfound:\n{}", self.stderr);
+        self
+    }
+
     /// The same, which printed `text`.
     #[track_caller]
     pub(crate) fn prints(self, text: &str) -> Self {

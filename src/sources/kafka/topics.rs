@@ -163,3 +163,24 @@ pub(super) fn check_position(one: &TopicPartition, from: u64, marks: (u64, u64))
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_outside_of_its_topic_halts_and_says_what_is_missing() {
+        let one = TopicPartition { topic: "talks".to_owned(), partition: 3 };
+        let halt = |from| check_position(&one, from, (6, 9)).unwrap_err();
+        assert_eq!(
+            halt(4).to_string(),
+            "messages 4 to 5 of talks-3 are gone, and were never read: the topic's retention has passed them, or they were deleted; the topic now begins at 6; see `acequia checkpoint accept gap --help`"
+        );
+        assert_eq!(
+            halt(10).to_string(),
+            "talks-3 ends at 9, its checkpoint record stands at 10: the topic was truncated or made anew, or the checkpoint store belongs to another cluster; see `acequia checkpoint accept gap --help`"
+        );
+        assert_eq!(halt(10).kind(), ErrorKind::Halted);
+        assert!((6..=9).all(|from| check_position(&one, from, (6, 9)).is_ok()));
+    }
+}

@@ -162,9 +162,9 @@ fn what_keeps_a_bucket_from_being_written_is_said_at_the_start() {
     place
         .run(&["run", "pipeline.yaml"])
         .exits(2)
-        .says("sink lake: cannot reach the bucket no-such-bucket: it does not exist");
+        .fails_as("sink lake: cannot reach the bucket no-such-bucket: it does not exist");
     with(&moto.endpoint(), "http://127.0.0.1:1");
-    place.run(&["run", "pipeline.yaml"]).exits(2).says("the server was not reached: ");
+    place.run(&["run", "pipeline.yaml"]).exits(2).fails_as(&format!("sink lake: cannot reach the bucket {}: the server was not reached: Connection refused (os error 111)", place.bucket.name));
     with("", "");
     let mut command = place.command(&["run", "pipeline.yaml"]);
     let nowhere = [("AWS_EC2_METADATA_DISABLED", "true"), ("HOME", "/nowhere")];
@@ -172,7 +172,10 @@ fn what_keeps_a_bucket_from_being_written_is_said_at_the_start() {
     Running::start(command).end().exits(2).says("no AWS credentials were found: set ");
 
     abort_after(&place.bucket, 2);
-    place.run(&["run", "pipeline.yaml"]).exits(2).says("aborts incomplete uploads below s3://");
+    place.run(&["run", "pipeline.yaml"]).exits(2).fails_as(&format!(
+        "sink lake: the lifecycle rule `tidy` of s3://{name} aborts incomplete uploads below s3://{name}/lake after 2 days: a pipeline that stops for longer would lose what it has committed; set `DaysAfterInitiation` to 7 or more, at least 3",
+        name = place.bucket.name
+    ));
     abort_after(&place.bucket, 5);
     place
         .run(&["run", "pipeline.yaml"])
@@ -183,7 +186,10 @@ fn what_keeps_a_bucket_from_being_written_is_said_at_the_start() {
     let text =
         text.replace("name: messages", "name: other").replace("path: checkpoint", "path: other");
     place.folder.write("pipeline.yaml", text);
-    place.run(&["run", "pipeline.yaml"]).exits(3).says("belongs to pipeline `messages`");
+    place.run(&["run", "pipeline.yaml"]).exits(3).fails_as(&format!(
+        "sink lake: s3://{}/lake/_acequia.json says that the folder belongs to pipeline `messages`, this is pipeline `other`: give each pipeline a folder of its own",
+        place.bucket.name
+    ));
 }
 
 /// Let the bucket abort uploads after so many days.

@@ -95,13 +95,15 @@ fn a_topic_that_is_missing_and_a_broker_that_is_away_are_said_at_the_start() {
     let topic = Topic { bootstrap: kafka.bootstrap(), name: "nowhere".to_owned() };
     let folder = Folder::new();
     pipeline(&folder, &topic, "", "");
-    folder.run(&["run", "pipeline.yaml"]).exits(2).says(&format!(
+    folder.run(&["run", "pipeline.yaml"]).exits(2).fails_as(&format!(
         "there is no topic `nowhere` on {}: make it, or correct `source.kafka.topics`",
         topic.bootstrap
     ));
     let away = Topic { bootstrap: "127.0.0.1:1".to_owned(), ..topic };
     pipeline(&folder, &away, "", "");
-    folder.run(&["run", "pipeline.yaml"]).exits(2).says("no broker answers at 127.0.0.1:1");
+    folder.run(&["run", "pipeline.yaml"]).exits(2).fails_as(
+        "no broker answers at 127.0.0.1:1: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)",
+    );
 }
 
 #[test]
@@ -121,14 +123,20 @@ fn data_that_is_gone_and_a_topic_made_anew_stop_the_run() {
     folder
         .run(&["run", "pipeline.yaml", "--until-end"])
         .exits(3)
-        .says(&format!("messages 4 to 5 of {}-0 are gone, and were never read", topic.name));
+        .fails_as(&format!(
+            "lane {0}-0 stopped: messages 4 to 5 of {0}-0 are gone, and were never read: the topic's retention has passed them, or they were deleted; the topic now begins at 6; see `acequia checkpoint accept gap --help`",
+            topic.name
+        ));
     topic.delete();
     topic.make(1);
     send(0..10);
     folder
         .run(&["run", "pipeline.yaml", "--until-end"])
         .exits(3)
-        .says("was deleted and made anew while nobody read it");
+        .fails_as(&format!(
+            "topic {} was deleted and made anew while nobody read it: nothing more was committed, see `acequia checkpoint accept recreation --help`",
+            topic.name
+        ));
     lake_holds(&folder, users(0..4));
 }
 

@@ -46,18 +46,18 @@ fn a_user_logs_in_over_tls_and_whoever_cannot_is_told_why() {
 
     let bootstrap = &topic.bootstrap;
     let refused = run(&folder, "a wrong password").exits(2);
-    let refused =
-        refused.says(&format!("{bootstrap} does not let this user in: check `source.kafka.sasl`"));
+    let refused = refused
+        .fails_as(&format!("{bootstrap} does not let this user in: check `source.kafka.sasl`"));
     assert!(!refused.stderr.contains("a wrong password"), "{}", refused.stderr);
 
     pipeline(&folder, &topic, &login("{}", "scram_sha512", SCRAM_USER), "");
-    run(&folder, SCRAM_USER.1)
-        .exits(2)
-        .says(&format!("cannot agree with {bootstrap} on encryption: check `source.kafka.tls`"));
+    run(&folder, SCRAM_USER.1).exits(2).fails_as(&format!(
+        "cannot agree with {bootstrap} on encryption: check `source.kafka.tls`"
+    ));
 
     pipeline(&folder, &topic, "", "");
-    run(&folder, "").exits(2).says(&format!(
-        "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to"
+    run(&folder, "").exits(2).fails_as(&format!(
+        "no broker answers at {bootstrap}: check `source.kafka.bootstrap`, the network, and how the brokers want to be talked to (TLS, password)"
     ));
 
     let open_password = login(trusting, "plain", PLAIN_USER).replace("tls: { ca: ca.pem }, ", "");

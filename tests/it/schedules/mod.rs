@@ -157,7 +157,7 @@ impl<'a> Schedule<'a> {
             if self.random.random_bool(0.5) {
                 beside.signal(Signal::TERM);
             }
-            assert!(beside.end(LONGEST).success(), "{}", beside.text());
+            beside.ends_well(LONGEST);
         }
     }
 
@@ -170,9 +170,9 @@ impl<'a> Schedule<'a> {
             note(reached, life.last());
         }
         let mut other = self.task(None, Signal::KILL);
-        assert!(other.end(LONGEST).success(), "{}", other.text());
+        other.ends_well(LONGEST);
         life.signal(Signal::CONT);
-        assert!(life.end(LONGEST).success(), "{}", life.text());
+        life.ends_well(LONGEST);
     }
 
     /// The broker is killed under a task that has begun, and comes back.
@@ -185,7 +185,7 @@ impl<'a> Schedule<'a> {
         self.broker.kafka.server.kill();
         self.broker.kills += 1;
         self.broker.kafka.server.restart();
-        assert!(task.end(LONGEST).success(), "{}", task.text());
+        task.ends_well(LONGEST);
     }
 
     fn play(&mut self, reached: &mut Reached) {
@@ -205,7 +205,7 @@ impl<'a> Schedule<'a> {
         self.proxy.spoil(0);
         self.broker.proxy.spoil(0);
         let mut last = self.task(None, Signal::KILL);
-        assert!(last.end(LONGEST).success(), "{}", last.text());
+        last.ends_well(LONGEST);
     }
 
     /// Every committed message is there once, and nothing is left behind.

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde_json::Value;
 
 use super::{LONGEST_TOKEN_BYTES, Token, jwt};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, ErrorKind, Result, ResultExt, innermost};
 use crate::sources::kafka::sasl::ClientCredentials;
 
 /// How long the server may take for an answer.
@@ -129,15 +129,6 @@ fn token(body: &Value, now_micros: i64) -> Option<Token> {
         None => jwt::expiry_micros(text)?,
     };
     Some(Token { text: text.to_owned().into(), expires_micros })
-}
-
-/// The last cause of a chain: the layers above it name the client's own parts.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
 }
 
 #[cfg(test)]
