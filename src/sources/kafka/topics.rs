@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -16,6 +16,8 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two tries of what a broken connection spoiled.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Run calls that wait for brokers.
 pub(super) async fn blocking<T: Send + 'static>(
@@ -42,8 +44,8 @@ pub(super) fn describe_first(
     bootstrap: &str,
 ) -> Result<Described> {
     let is_hopeless = || consumer.context().complains_of(is_refusal);
-    let patience = Patience { timeout: TIMEOUT, is_hopeless };
-    let described = native::describe(consumer, topic, patience)
+    let describe = || native::describe(consumer, topic, Patience { timeout: TIMEOUT, is_hopeless });
+    let described = patiently(consumer, describe)
         .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))?;
     match described.is_readable {
         true => Ok(described),
@@ -51,6 +53,31 @@ pub(super) fn describe_first(
             "{bootstrap} does not let this user read topic `{topic}`: allow Read on it"
         ))),
     }
+}
+
+/// Ask once more, for a while, where the connection broke: one that breaks says nothing of the broker.
+fn patiently<T>(
+    consumer: &Consumer,
+    ask: impl Fn() -> std::result::Result<T, KafkaError>,
+) -> std::result::Result<T, KafkaError> {
+    let began = Instant::now();
+    loop {
+        match ask() {
+            Err(cause)
+                if code_of(&cause).is_some_and(is_broken)
+                    && began.elapsed() < TIMEOUT
+                    && !consumer.context().complains_of(is_refusal) =>
+            {
+                std::thread::park_timeout(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn is_broken(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException)
 }
 
 /// Why nothing is known of `topic` when the source is opened, and what to do.
@@ -90,8 +117,7 @@ pub(super) fn expand_first(
     if patterns.is_empty() {
         return Ok(topics);
     }
-    let metadata = consumer
-        .fetch_metadata(None, TIMEOUT)
+    let metadata = patiently(consumer, || consumer.fetch_metadata(None, TIMEOUT))
         .map_err(|cause| refused_first(consumer, cause, "any topic", bootstrap))?;
     for pattern in patterns {
         let matching = metadata.topics().iter().map(|topic| topic.name().to_owned());

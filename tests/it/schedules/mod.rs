@@ -270,7 +270,7 @@ fn every_message_is_there_once_after_any_schedule() {
     println!("the broker was killed {} times, spoiled {:?}", broker.kills, broker.proxy.counts());
     for (store, reached) in [("s3", &s3), ("dynamodb", &dynamodb)] {
         println!("{store}: interrupted after the announcement of {reached:?}");
-        if count >= 100 {
+        if count >= 200 {
             for step in STEPS {
                 let count = times(reached, step);
                 assert!(count >= 5, "{store}: {step} was interrupted {count} times only");
