@@ -205,6 +205,16 @@ fn events_that_look_alike_take_the_fast_path() {
     assert_eq!(read(&named.collect::<Vec<_>>()), 99);
 }
 
+#[test]
+fn an_image_before_that_names_a_member_twice_teaches_nothing() {
+    let twice = r#""user_id":"u","timestamp":"2024-01-15T10:30:00Z","content":"a","content":"b""#;
+    let once = r#""user_id":"u","timestamp":"2024-01-15T10:30:00Z","content":"c""#;
+    let event =
+        format!(r#"{{"before":{{{twice}}},"after":{{{once}}},"op":"u","ts_ms":1705314600000}}"#);
+    let records = vec![event; 4].join("\n");
+    assert_eq!(compare(&table(false), Format::Debezium, records.as_bytes()), 0);
+}
+
 /// How much the fast path gains: `cargo test --lib throughput_of_events -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

@@ -153,6 +153,10 @@ impl Learner<'_> {
         let member = members.all.get(index)?;
         path.push(index);
         let target = Target { is_before, path };
+        // The image before may name a member twice, and is left out then.
+        if self.is_met(&target) {
+            return None;
+        }
         if let Kind::Struct(inner) = &member.kind
             && is_object(cursor, form)
         {
@@ -163,6 +167,11 @@ impl Learner<'_> {
         }
         let key = (target.path.len() == 1).then(|| self.plan.key_of(index)).flatten();
         self.scalar(cursor, form, parent, member, target, key)
+    }
+
+    fn is_met(&self, target: &Target) -> bool {
+        let is_it = |slot: &Slot| matches!(&slot.action, Action::Column { target: met, .. } if met == target);
+        self.shape.structs.contains(target) || self.shape.slots.iter().any(is_it)
     }
 
     fn structure(

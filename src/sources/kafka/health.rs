@@ -77,8 +77,10 @@ impl Health {
         for (topic, counted) in &statistics.topics {
             for partition in counted.partitions.values().filter(|partition| partition.desired) {
                 are_fetched = true;
+                // Brokers that have no number yet have -1, as has a leader that is none.
                 let leads = |broker: &&Broker| broker.nodeid == partition.leader;
-                if statistics.brokers.values().find(leads).is_some_and(answers) {
+                let has_leader = partition.leader >= 0;
+                if has_leader && statistics.brokers.values().find(leads).is_some_and(answers) {
                     continue;
                 }
                 let one = TopicPartition { topic: topic.clone(), partition: partition.partition };
@@ -121,13 +123,18 @@ mod tests {
     fn statistics(state: &str, rxidle: i64) -> Statistics {
         let broker =
             Broker { nodeid: 1, state: state.into(), waitresp_cnt: 1, rxidle, ..Broker::default() };
+        // It has no number of its own.
+        let coordinator = Broker { nodeid: -1, state: "UP".into(), ..Broker::default() };
         let led = |partition, leader, desired| {
             (partition, Partition { partition, leader, desired, ..Partition::default() })
         };
         let partitions = HashMap::from([led(0, 1, true), led(1, -1, true), led(2, -1, false)]);
         let topic = Topic { partitions, ..Topic::default() };
         Statistics {
-            brokers: HashMap::from([("b".into(), broker)]),
+            brokers: HashMap::from([
+                ("b".into(), broker),
+                ("GroupCoordinator".into(), coordinator),
+            ]),
             topics: HashMap::from([("t".into(), topic)]),
             ..Statistics::default()
         }

@@ -227,7 +227,8 @@ impl KafkaSource {
     fn describe_at(&self, one: &TopicPartition, (low, high): (u64, u64)) -> Result<PartitionStart> {
         // A partition that a known topic has grown is read from its beginning.
         let Topic { described: topic, begins_at_end } = self.topic(one)?;
-        let start = if begins_at_end { high } else { low };
+        let is_new = one.partition >= topic.partitions;
+        let start = if begins_at_end && !is_new { high } else { low };
         let keys_may_move = self.operation == MessageOperation::Upsert;
         if keys_may_move && one.partition >= topic.partitions {
             return Err(grown(&one.topic, topic.partitions, one.partition + 1));

@@ -101,10 +101,12 @@ impl Endpoint {
     fn refusal(&self, status: u16, body: &Value) -> String {
         let said = ["error", "error_description"].map(|key| body.get(key).and_then(Value::as_str));
         let said: Vec<&str> = said.into_iter().flatten().collect();
-        let mut said: String = said.join(": ").chars().take(LONGEST_REASON).collect();
-        if said.contains(self.client.client_secret.reveal()) {
-            said.clear();
-        }
+        let said = said.join(": ");
+        // Looked for before the text is cut: a cut secret is no longer found, and still told.
+        let said: String = match said.contains(self.client.client_secret.reveal()) {
+            true => String::new(),
+            false => said.chars().take(LONGEST_REASON).collect(),
+        };
         let said = if said.is_empty() { String::new() } else { format!(", {said}") };
         match status {
             400 | 401 | 403 => format!(
@@ -178,6 +180,8 @@ mod tests {
         );
         let repeats = json!({ "error": "bad secret pass:word" });
         assert!(!endpoint().refusal(401, &repeats).contains("pass:word"));
+        let late = format!("{}pass:word", "x".repeat(LONGEST_REASON - 5));
+        assert!(!endpoint().refusal(401, &json!({ "error": late })).contains("pass"));
         assert_eq!(
             endpoint().refusal(503, &Value::Null),
             "it answers 503: look into that server's log"
