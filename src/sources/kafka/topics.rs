@@ -43,7 +43,7 @@ pub(super) fn describe_first(
     topic: &str,
     bootstrap: &str,
 ) -> Result<Described> {
-    let is_hopeless = || consumer.context().complains_of(is_refusal);
+    let is_hopeless = || is_refused(consumer);
     let describe = || native::describe(consumer, topic, Patience { timeout: TIMEOUT, is_hopeless });
     let described = patiently(consumer, describe)
         .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))?;
@@ -66,13 +66,20 @@ fn patiently<T>(
             Err(cause)
                 if code_of(&cause).is_some_and(is_broken)
                     && began.elapsed() < TIMEOUT
-                    && !consumer.context().complains_of(is_refusal) =>
+                    && !is_refused(consumer) =>
             {
                 std::thread::park_timeout(PAUSE);
             }
             done => return done,
         }
     }
+}
+
+/// True where nothing will be said of any topic. What is refused on the group is another matter, and
+/// asked for afterwards.
+fn is_refused(consumer: &Consumer) -> bool {
+    let of_group = RDKafkaErrorCode::GroupAuthorizationFailed;
+    consumer.context().complains_of(|code| is_refusal(code) && code != of_group)
 }
 
 fn is_broken(code: RDKafkaErrorCode) -> bool {
