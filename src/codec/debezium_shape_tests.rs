@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Format;
-use super::shape_tests::compare;
+use super::shape_tests::{compare, spoil};
 use super::tests::{column, contract};
 use crate::contract::{ColumnType, Contract, DecimalForm, Evolution, TimeForm};
 
@@ -149,18 +149,7 @@ proptest! {
         for texts in [schemaless, beside.collect()] {
             let mut bytes = texts.join("\n").into_bytes();
             compare(&contract, Format::Debezium, &bytes);
-            for (place, byte) in &damage {
-                let place = place.index(bytes.len());
-                bytes[place] = *byte;
-            }
-            for (place, length) in &cuts {
-                let start = place.index(bytes.len());
-                let end = (start + length).min(bytes.len());
-                bytes.drain(start..end);
-                if bytes.is_empty() {
-                    bytes.push(b' ');
-                }
-            }
+            spoil(&mut bytes, &damage, &cuts);
             compare(&contract, Format::Debezium, &bytes);
         }
     }

@@ -155,6 +155,26 @@ fn record() -> impl Strategy<Value = (String, String)> {
     )
 }
 
+/// Put other bytes at some places of `bytes`, and take some out.
+pub(super) fn spoil(
+    bytes: &mut Vec<u8>,
+    damage: &[(prop::sample::Index, u8)],
+    cuts: &[(prop::sample::Index, usize)],
+) {
+    for (place, byte) in damage {
+        let place = place.index(bytes.len());
+        bytes[place] = *byte;
+    }
+    for (place, length) in cuts {
+        let start = place.index(bytes.len());
+        let end = (start + length).min(bytes.len());
+        bytes.drain(start..end);
+        if bytes.is_empty() {
+            bytes.push(b' ');
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
@@ -176,18 +196,7 @@ proptest! {
             });
             let mut bytes = text.collect::<Vec<_>>().join("\n").into_bytes();
             compare(&contract, format, &bytes);
-            for (place, byte) in &damage {
-                let place = place.index(bytes.len());
-                bytes[place] = *byte;
-            }
-            for (place, length) in &cuts {
-                let start = place.index(bytes.len());
-                let end = (start + length).min(bytes.len());
-                bytes.drain(start..end);
-                if bytes.is_empty() {
-                    bytes.push(b' ');
-                }
-            }
+            spoil(&mut bytes, &damage, &cuts);
             compare(&contract, format, &bytes);
         }
     }

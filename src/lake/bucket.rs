@@ -76,21 +76,28 @@ fn beginning(prefix: Option<&Path>) -> String {
     }
 }
 
-fn time(found: Option<&aws_sdk_s3::primitives::DateTime>) -> DateTime<Utc> {
-    let seconds = found.map_or(0, aws_sdk_s3::primitives::DateTime::secs);
-    DateTime::from_timestamp(seconds, 0).unwrap_or_default()
+/// An object in the words of DataFusion.
+fn described(
+    location: Path,
+    modified: Option<&aws_sdk_s3::primitives::DateTime>,
+    size: u64,
+    tag: Option<&str>,
+) -> ObjectMeta {
+    let seconds = modified.map_or(0, aws_sdk_s3::primitives::DateTime::secs);
+    ObjectMeta {
+        location,
+        last_modified: DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default(),
+        size,
+        e_tag: tag.map(str::to_owned),
+        version: None,
+    }
 }
 
 fn objects(page: &ListObjectsV2Output) -> Vec<Result<ObjectMeta>> {
     let meta = |object: &aws_sdk_s3::types::Object| {
         let location = Path::parse(object.key()?).ok()?;
-        Some(Ok(ObjectMeta {
-            location,
-            last_modified: time(object.last_modified()),
-            size: object.size().unwrap_or_default().unsigned_abs(),
-            e_tag: object.e_tag().map(str::to_owned),
-            version: None,
-        }))
+        let size = object.size().unwrap_or_default().unsigned_abs();
+        Some(Ok(described(location, object.last_modified(), size, object.e_tag())))
     };
     page.contents().iter().filter_map(meta).collect()
 }
@@ -129,13 +136,7 @@ impl ObjectStore for BucketFiles {
                 found => found.map_err(|error| self.failed("look into", "s3:GetObject", error))?,
             };
             let size = found.content_length().unwrap_or_default().unsigned_abs();
-            let meta = ObjectMeta {
-                location: location.clone(),
-                last_modified: time(found.last_modified()),
-                size,
-                e_tag: found.e_tag().map(str::to_owned),
-                version: None,
-            };
+            let meta = described(location.clone(), found.last_modified(), size, found.e_tag());
             let payload = GetResultPayload::Stream(stream::empty().boxed());
             return Ok(GetResult { payload, meta, range: 0..0, attributes: Attributes::new() });
         }
@@ -163,13 +164,7 @@ impl ObjectStore for BucketFiles {
             Some((range, size)) => (range, size),
             None => (0..length, length),
         };
-        let meta = ObjectMeta {
-            location: location.clone(),
-            last_modified: time(found.last_modified()),
-            size,
-            e_tag: found.e_tag().map(str::to_owned),
-            version: None,
-        };
+        let meta = described(location.clone(), found.last_modified(), size, found.e_tag());
         let body = stream::try_unfold(found.body, |mut body| async move {
             match body.try_next().await {
                 Ok(bytes) => Ok(bytes.map(|bytes| (bytes, body))),

@@ -7,7 +7,6 @@ use tracing::warn;
 
 use crate::component::Context;
 use crate::error::Result;
-use crate::telemetry::metrics::WaitingStep;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -43,32 +42,21 @@ impl Backoff {
     }
 }
 
-/// A step that has failed, and not for the first time: one failure is no wait yet.
-#[derive(Default)]
-struct Waiting {
-    failed: bool,
-    shown: Option<WaitingStep>,
-}
-
-impl Waiting {
-    fn failed(&mut self, context: &Context) {
-        if std::mem::replace(&mut self.failed, true) && self.shown.is_none() {
-            self.shown = Some(context.metrics.step_waits());
-        }
-    }
-}
-
 /// Do `step` until it succeeds or fails in a way that a repetition cannot mend.
 pub async fn until_done<T, F, Fut>(context: &Context, what: &str, mut step: F) -> Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<T>>,
 {
-    let (mut backoff, mut waiting) = (Backoff::default(), Waiting::default());
+    let mut backoff = Backoff::default();
+    let mut waiting = None;
     loop {
         match step().await {
             Err(error) if error.is_retryable() => {
-                waiting.failed(context);
+                // One failure is no wait yet.
+                if backoff.tries > 0 {
+                    waiting.get_or_insert_with(|| context.metrics.step_waits());
+                }
                 if backoff.is_worth_a_line() {
                     warn!(%error, "{what} failed, trying again");
                 }

@@ -127,8 +127,9 @@ pub(super) fn expand_first(
     let metadata = patiently(consumer, || consumer.fetch_metadata(None, TIMEOUT))
         .map_err(|cause| refused_first(consumer, cause, "any topic", bootstrap))?;
     for pattern in patterns {
-        let matching = metadata.topics().iter().map(|topic| topic.name().to_owned());
-        let matching = matching.filter(|name| matches_any(std::slice::from_ref(&pattern), name));
+        let is_named = matcher(&pattern);
+        let matching = metadata.topics().iter().map(|topic| topic.name());
+        let matching = matching.filter(|name| is_named(name)).map(str::to_owned);
         let before = topics.len();
         topics.extend(matching);
         if topics.len() == before {
@@ -142,9 +143,15 @@ pub(super) fn expand_first(
 
 /// True where some pattern of `wanted` matches the topic of that name. The brokers' own match none.
 pub(super) fn matches_any(wanted: &[String], name: &str) -> bool {
-    let patterns = wanted.iter().filter(|text| Topics::is_pattern(text));
-    let mut patterns = patterns.filter_map(|text| Regex::new(text).ok());
-    !name.starts_with("__") && patterns.any(|pattern| pattern.is_match(name))
+    wanted.iter().filter(|text| Topics::is_pattern(text)).any(|pattern| matcher(pattern)(name))
+}
+
+/// Tells the topics that `pattern` names; it was found to be one before.
+fn matcher(pattern: &str) -> impl Fn(&str) -> bool {
+    let pattern = Regex::new(pattern).ok();
+    move |name| {
+        !name.starts_with("__") && pattern.as_ref().is_some_and(|pattern| pattern.is_match(name))
+    }
 }
 
 /// This user may be a member of `group`, asked when the source is opened. Whatever else is wrong is

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use acequia::component::{PartitionReader, PartitionStart, RawContent, Source};
+use acequia::component::{Context, PartitionReader, PartitionStart, RawContent, Source};
 use acequia::error::{Error, ErrorKind, Result};
 use acequia::event::Position;
 use acequia::sources::archive::{ArchiveConfig, ArchiveSource};
@@ -38,9 +38,18 @@ impl Archive {
 
     /// Open it through another client.
     async fn open_at(&self, settings: Value, aws: &acequia::aws::Aws) -> Result<ArchiveSource> {
-        let config = config(&self.bucket.url("events/**/*"), settings);
-        let context = super::place::context(aws);
-        ArchiveSource::open(&config, "messages", &self.store, &context).await
+        self.open_in("events/**/*", settings, &super::place::context(aws)).await
+    }
+
+    /// Open what `pattern` names in it, in a context of the caller's.
+    async fn open_in(
+        &self,
+        pattern: &str,
+        settings: Value,
+        context: &Context,
+    ) -> Result<ArchiveSource> {
+        let config = config(&self.bucket.url(pattern), settings);
+        ArchiveSource::open(&config, "messages", &self.store, context).await
     }
 }
 
@@ -421,10 +430,8 @@ fn reading_ahead_is_bounded() {
     archive.bucket.put("events/a.ndjson", &content);
     let proxy = proxy(moto, 1);
     archive.bucket.wait(async {
-        let config = config(&archive.bucket.url("events/*"), json!({}));
         let context = super::place::context(&aws(&proxy.endpoint()));
-        let open_it = ArchiveSource::open(&config, "messages", &archive.store, &context);
-        let source = open_it.await.unwrap();
+        let source = archive.open_in("events/*", json!({}), &context).await.unwrap();
         let start = assigned(&source).await.remove(0);
         let fourth = proxy.hold(&["bytes=6291456-8388607"]);
         let mut reader = open(&source, &start).await;
@@ -452,10 +459,8 @@ fn a_reader_that_is_dropped_waits_for_nothing() {
     archive.bucket.put("events/a.ndjson", lines(1000));
     let proxy = proxy(moto, 1);
     archive.bucket.wait(async {
-        let config = config(&archive.bucket.url("events/*"), json!({}));
         let context = super::place::context(&aws(&proxy.endpoint()));
-        let open_it = ArchiveSource::open(&config, "messages", &archive.store, &context);
-        let source = open_it.await.unwrap();
+        let source = archive.open_in("events/*", json!({}), &context).await.unwrap();
         let start = assigned(&source).await.remove(0);
         let hold = proxy.hold(&["GET ", "a.ndjson"]);
         let mut reader = open(&source, &start).await;
