@@ -273,6 +273,7 @@ fn name_of(key: &Key) -> String {
         Key::Record(partition) => format!("{RECORD}{}", names::escape(partition.as_str())),
         Key::Control => "control".into(),
         Key::Manifest => "manifest".into(),
+        Key::Beginnings => "beginnings".into(),
         Key::Run => "newest-run".into(),
     }
 }

@@ -97,7 +97,7 @@ impl CheckpointStore for MemoryStore {
             .keys()
             .filter_map(|key| match key {
                 Key::Record(partition) => Some(partition.clone()),
-                Key::Control | Key::Manifest | Key::Run => None,
+                Key::Control | Key::Manifest | Key::Beginnings | Key::Run => None,
             })
             .collect())
     }

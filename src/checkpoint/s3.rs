@@ -170,6 +170,7 @@ fn name_of(key: &Key) -> String {
         Key::Record(partition) => format!("{RECORDS}{}.json", names::escape(partition.as_str())),
         Key::Control => "control.json".into(),
         Key::Manifest => "manifest.json".into(),
+        Key::Beginnings => "beginnings.json".into(),
         Key::Run => "newest-run.json".into(),
     }
 }

@@ -22,6 +22,8 @@ pub enum Key {
     Control,
     /// The list of files of an archive.
     Manifest,
+    /// Where topics begin that are read from their next message on.
+    Beginnings,
     /// The newest run of a source that nothing assigns.
     Run,
 }
@@ -32,6 +34,7 @@ impl fmt::Display for Key {
             Self::Record(partition) => write!(out, "record of {partition}"),
             Self::Control => out.write_str("control record"),
             Self::Manifest => out.write_str("archive manifest"),
+            Self::Beginnings => out.write_str("document of where topics begin"),
             Self::Run => out.write_str("run record"),
         }
     }
@@ -169,5 +172,22 @@ impl<T: DeserializeOwned> Document<T> {
             )));
         }
         serde_json::from_slice(body).map_err(unreadable)
+    }
+
+    /// The content under `key`, or what a document begins with that is only ever extended; what a
+    /// swap of it expects; and the number of its last write.
+    pub async fn load_or_default(
+        store: &dyn CheckpointStore,
+        key: &Key,
+    ) -> Result<(T, Expected, u64)>
+    where
+        T: Default,
+    {
+        let Some(stored) = store.load(key).await? else {
+            return Ok((T::default(), Expected::Absent, 0));
+        };
+        let Self { revision, content, .. } = Self::decode(key, &stored.body)?;
+        let seq = revision.seq;
+        Ok((content, Expected::Write { revision, tag: stored.tag }, seq))
     }
 }

@@ -142,6 +142,7 @@ impl Process {
         let mut parents = tokio::time::interval(PARENTS_INTERVAL);
         parents.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let source = self.parts.source.clone();
+        let mut waits = None;
         loop {
             if self.is_over() {
                 return match self.failure {
@@ -162,9 +163,14 @@ impl Process {
                 }
                 event = source.next_event(), if !self.source_ended && !self.draining => {
                     match event {
-                        Ok(event) => self.take(event).await,
+                        Ok(event) => {
+                            waits = None;
+                            self.take(event).await
+                        }
                         Err(error) if error.is_retryable() => {
                             warn!(%error, "the source failed, asking again");
+                            let metrics = &self.parts.documents.context.metrics;
+                            waits.get_or_insert_with(|| metrics.step_waits());
                             tokio::time::sleep(PARENTS_INTERVAL).await;
                             Ok(())
                         }

@@ -97,6 +97,7 @@ impl FileStore {
             }
             Key::Control => (self.folder.clone(), "control".into()),
             Key::Manifest => (self.folder.clone(), "manifest".into()),
+            Key::Beginnings => (self.folder.clone(), "beginnings".into()),
             // Not `run`: `run.lock` is held for a whole run.
             Key::Run => (self.folder.clone(), "newest-run".into()),
         }

@@ -87,17 +87,8 @@ pub(super) async fn settle(
 ) -> Result<(Manifest, usize)> {
     let mut split: HashMap<String, (Encoding, Vec<Range>)> = HashMap::new();
     for _ in 0..ATTEMPTS {
-        let stored = store.load(&Key::Manifest).await?;
-        let (mut manifest, expected, seq) = match &stored {
-            None => (Manifest::default(), Expected::Absent, 0),
-            Some(stored) => {
-                let document = Document::<Manifest>::decode(&Key::Manifest, &stored.body)?;
-                let seq = document.revision.seq;
-                let expected =
-                    Expected::Write { revision: document.revision, tag: stored.tag.clone() };
-                (document.content, expected, seq)
-            }
-        };
+        let (mut manifest, expected, seq) =
+            Document::<Manifest>::load_or_default(store, &Key::Manifest).await?;
         verify(&manifest, &found, closed)?;
         let listed: HashSet<String> = manifest.files.iter().map(|file| file.path.clone()).collect();
         let added: Vec<FoundFile> =
@@ -115,7 +106,7 @@ pub(super) async fn settle(
         let body = Document::new(new.clone(), manifest.clone()).encode()?;
         let answer = store.swap(&Key::Manifest, &expected, &new, body).await?;
         if matches!(answer, SwapAnswer::Stored { .. }) {
-            if stored.is_some() {
+            if matches!(expected, Expected::Write { .. }) {
                 report(&manifest, added.len());
             }
             return Ok((manifest, added.len()));

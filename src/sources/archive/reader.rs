@@ -1,7 +1,7 @@
 //! Reads one partition away from the asynchronous threads, one batch ahead of the lane.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
@@ -114,17 +114,24 @@ enum State {
 pub(super) struct ReadAhead {
     state: State,
     name: Arc<str>,
+    waiting: Arc<AtomicBool>,
     _wanted: Wanted,
 }
 
 impl ReadAhead {
-    /// Begin to read. `wanted` and `stop` belong together, and `stop` to the open file.
-    pub(super) fn begin(reading: Reading, wanted: Wanted, stop: Stop) -> Self {
+    /// Begin to read. `wanted` and `stop` belong together, and `stop` to the open file. `waiting` is
+    /// true while a try that failed is to be made again.
+    pub(super) fn begin(
+        reading: Reading,
+        wanted: Wanted,
+        stop: Stop,
+        waiting: Arc<AtomicBool>,
+    ) -> Self {
         let name = reading.name.clone();
         let state = State::Ahead(tokio::task::spawn_blocking(move || {
             BlockingReader::new(reading, stop).map(step)
         }));
-        Self { state, name, _wanted: wanted }
+        Self { state, name, waiting, _wanted: wanted }
     }
 }
 
@@ -163,6 +170,13 @@ impl PartitionReader for ReadAhead {
             Err(error) if error.is_retryable() => State::Paused(Box::new(reader)),
             Err(_) => State::Failed,
         };
+        self.waiting.store(matches!(self.state, State::Paused(_)), Ordering::Relaxed);
         outcome
+    }
+}
+
+impl Drop for ReadAhead {
+    fn drop(&mut self) {
+        self.waiting.store(false, Ordering::Relaxed);
     }
 }

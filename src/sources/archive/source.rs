@@ -1,7 +1,7 @@
 //! The source: hands out the ranges of an archive's files, and reads them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -68,6 +68,8 @@ struct ArchivePartition {
     weight: u64,
     /// Stored bytes of the range that were read.
     read: Arc<AtomicU64>,
+    /// Its reader got no bytes when it asked last.
+    waiting: Arc<AtomicBool>,
 }
 
 struct State {
@@ -129,7 +131,9 @@ impl ArchiveSource {
                 let read = Arc::new(AtomicU64::new(if finished { weight } else { 0 }));
                 let place = places.get(file.path.as_str()).map(|place| (*place).clone());
                 let (file, range) = (file.clone(), *range);
-                partitions.insert(id, ArchivePartition { file, place, range, weight, read });
+                let waiting = Arc::default();
+                let part = ArchivePartition { file, place, range, weight, read, waiting };
+                partitions.insert(id, part);
             }
         }
         Self {
@@ -293,7 +297,7 @@ impl Source for ArchiveSource {
             max_record_size: self.max_record_size,
             memory: self.context.memory.clone(),
         };
-        Ok(Box::new(ReadAhead::begin(reading, wanted, stop)))
+        Ok(Box::new(ReadAhead::begin(reading, wanted, stop, part.waiting.clone())))
     }
 
     async fn ended(&self, partition: &PartitionId) -> Result<Vec<PartitionStart>> {
@@ -306,6 +310,11 @@ impl Source for ArchiveSource {
 
     async fn advise(&self, _: &PartitionId, _: &Position) -> Result<()> {
         Ok(())
+    }
+
+    fn is_waiting(&self, partition: &PartitionId) -> bool {
+        let part = self.partitions.get(partition);
+        part.is_some_and(|part| part.waiting.load(Ordering::Relaxed))
     }
 
     fn still_assigned(&self, _: &PartitionId) -> bool {

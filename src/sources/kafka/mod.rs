@@ -3,14 +3,15 @@
 //!
 //! [`client`] makes the consumer and answers the group's calls, [`grants`] keeps what the group has
 //! given and what of it is being read, [`member`] is the thread that polls. [`topics`] asks brokers
-//! about topics, [`source`] hands partitions out, [`reader`] reads one. [`health`]
-//! knows which partitions get nothing. [`sasl`] says how to log in, [`login`] gets tokens and renews
-//! them. [`native`] holds the few
-//! calls of librdkafka that its Rust wrapper does not have.
+//! about topics, [`beginnings`] notes where they begin that are read from their end on, [`source`] hands
+//! partitions out, [`reader`] reads one. [`health`] knows which partitions get nothing. [`sasl`] says
+//! how to log in, [`login`] gets tokens and renews them. [`native`] holds the few calls of librdkafka
+//! that its Rust wrapper does not have.
 //!
 //! The version of an event is `(incarnation << 48) | offset`. The offsets that the group keeps are
 //! advice for people who watch its lag: nothing begins at them.
 
+mod beginnings;
 mod client;
 mod config;
 mod grants;

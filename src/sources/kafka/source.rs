@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::consumer::Consumer as _;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::TopicPartition;
+use super::beginnings::Beginnings;
 use super::client::{self, Consumer, GroupEvent, Membership};
 use super::config::{KafkaConfig, MessageOperation, StartAt};
 use super::login::{Renewal, Tokens};
@@ -30,6 +33,9 @@ use crate::event::{PartitionId, Position};
 /// the offset's. The first incarnation is number 1.
 pub const INCARNATION: i64 = 1 << 48;
 
+/// Between two looks for a topic that brokers do not know.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Topics of one cluster that are being read.
 pub struct KafkaSource {
     // Declared first: the group's calls are of no interest while the member leaves.
@@ -39,8 +45,12 @@ pub struct KafkaSource {
     _renewal: Option<Renewal>,
     /// Events that were taken from the channel and not given out yet.
     taken: Mutex<VecDeque<GroupEvent>>,
+    /// Partitions that the group gave, of topics that brokers do not know.
+    unfound: Mutex<Unfound>,
     /// The topics by name, as they were when they were first met.
-    topics: Mutex<BTreeMap<String, Topic>>,
+    topics: Mutex<BTreeMap<String, Described>>,
+    /// Where those of them begin that are read from their next message on.
+    beginnings: Beginnings,
     /// Names and patterns, as they are configured.
     wanted: Vec<String>,
     /// What a message is that does not say so itself.
@@ -50,12 +60,13 @@ pub struct KafkaSource {
     keeps_columns: bool,
 }
 
-/// A topic as it was when it was first met.
-#[derive(Debug, Clone)]
-struct Topic {
-    described: Described,
-    /// It is read from its next message on, where nothing says more.
-    begins_at_end: bool,
+/// Partitions of topics that were deleted since the group gave them, or that not every broker has
+/// heard of yet.
+#[derive(Debug, Default)]
+struct Unfound {
+    partitions: BTreeSet<TopicPartition>,
+    /// When they are looked for again.
+    again_at: Option<Instant>,
 }
 
 impl KafkaSource {
@@ -72,8 +83,13 @@ impl KafkaSource {
         keeps_columns: bool,
         context: &Context,
     ) -> Result<Self> {
-        let source = Self { keeps_columns, ..Self::look(config, pipeline, store, context).await? };
+        let mut source =
+            Self { keeps_columns, ..Self::look(config, pipeline, store, context).await? };
         source.compare(store).await?;
+        if config.start == StartAt::Latest {
+            let beginnings = source.beginnings.settle(store, &source.wanted, context);
+            source.beginnings = beginnings.await?;
+        }
         let (group, bootstrap) = (group_of(config, pipeline), config.bootstrap.clone());
         blocking(source.consumer(), move |consumer| {
             topics::check_group(consumer, &group, &bootstrap)
@@ -104,9 +120,6 @@ impl KafkaSource {
         let renewal = login.map(|(first, tokens)| Renewal::start(&consumer, tokens, &first));
         let renewal = renewal.transpose()?;
         let member = Member::start(consumer.clone())?;
-        let known = store.partitions().await?;
-        let known: BTreeSet<String> =
-            known.iter().filter_map(TopicPartition::parse).map(|one| one.topic).collect();
         let wanted = config.topics.names().to_vec();
         let (names, bootstrap) = (wanted.clone(), config.bootstrap.clone());
         let found = blocking(&consumer, move |consumer| {
@@ -118,25 +131,19 @@ impl KafkaSource {
             names.into_iter().map(describe).collect::<Result<Vec<_>>>()
         })
         .await?;
-        let begins_at_end = |topic: &String| {
-            // What matches a pattern and was not there before is read from its beginning.
-            let is_new = match wanted.contains(topic) {
-                true => !known.contains(topic),
-                false => known.is_empty(),
-            };
-            is_new && config.start == StartAt::Latest
+        let topics: BTreeMap<String, Described> = found.into_iter().collect();
+        let beginnings = match config.start {
+            StartAt::Earliest => Beginnings::default(),
+            StartAt::Latest => Beginnings::at_ends(&consumer, config, store, &topics).await?,
         };
-        let topic = |(name, described)| {
-            let begins_at_end = begins_at_end(&name);
-            (name, Topic { described, begins_at_end })
-        };
-        let topics = Mutex::new(found.into_iter().map(topic).collect());
         Ok(Self {
             events: tokio::sync::Mutex::new(events),
             member,
             _renewal: renewal,
             taken: Mutex::default(),
-            topics,
+            unfound: Mutex::default(),
+            topics: Mutex::new(topics),
+            beginnings,
             wanted,
             operation: config.op,
             max_record_size: config.max_record_size.bytes(),
@@ -147,10 +154,11 @@ impl KafkaSource {
     /// The records speak of these topics: looked at before the group is joined, since a partition
     /// without a record knows nothing of what happened to its topic.
     async fn compare(&self, store: &dyn CheckpointStore) -> Result<()> {
+        let mut gone = BTreeSet::new();
         for id in store.partitions().await? {
             let Some(name) = TopicPartition::parse(&id).map(|one| one.topic) else { continue };
-            let Some(topic) = self.topics().get(&name).map(|topic| topic.described.clone()) else {
-                if topics::matches_any(&self.wanted, &name) {
+            let Some(topic) = self.topics().get(&name).cloned() else {
+                if topics::matches_any(&self.wanted, &name) && gone.insert(name.clone()) {
                     warn!(topic = name, "the topic is gone, and with it what was not read of it");
                 }
                 continue;
@@ -182,7 +190,11 @@ impl KafkaSource {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn topics(&self) -> MutexGuard<'_, BTreeMap<String, Topic>> {
+    fn unfound(&self) -> MutexGuard<'_, Unfound> {
+        self.unfound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn topics(&self) -> MutexGuard<'_, BTreeMap<String, Described>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -194,7 +206,7 @@ impl KafkaSource {
     }
 
     /// The topic of `one`, as it was when it was first met.
-    fn topic(&self, one: &TopicPartition) -> Result<Topic> {
+    fn topic(&self, one: &TopicPartition) -> Result<Described> {
         let unknown = || Error::fatal(format!("{one} is no partition of these topics"));
         self.topics().get(&one.topic).cloned().ok_or_else(unknown)
     }
@@ -208,14 +220,14 @@ impl KafkaSource {
         let described =
             blocking(self.consumer(), move |consumer| topics::describe(consumer, &name)).await?;
         info!(topic = one.topic, "a topic that matches has been made");
-        let topic = Topic { described, begins_at_end: false };
-        self.topics().entry(one.topic.clone()).or_insert(topic);
+        self.topics().entry(one.topic.clone()).or_insert(described);
         Ok(())
     }
 
     /// `one` as the process needs it.
     async fn describe(&self, one: &TopicPartition) -> Result<PartitionStart> {
-        self.describe_at(one, self.watermarks(one).await?)
+        let (low, _) = self.watermarks(one).await?;
+        self.describe_from(one, low)
     }
 
     async fn watermarks(&self, one: &TopicPartition) -> Result<(u64, u64)> {
@@ -223,12 +235,10 @@ impl KafkaSource {
         blocking(self.consumer(), move |consumer| topics::watermarks(consumer, &asked)).await
     }
 
-    /// `one`, whose oldest and next offsets are `low` and `high`.
-    fn describe_at(&self, one: &TopicPartition, (low, high): (u64, u64)) -> Result<PartitionStart> {
-        // A partition that a known topic has grown is read from its beginning.
-        let Topic { described: topic, begins_at_end } = self.topic(one)?;
-        let is_new = one.partition >= topic.partitions;
-        let start = if begins_at_end && !is_new { high } else { low };
+    /// `one`, whose oldest message is at `low`.
+    fn describe_from(&self, one: &TopicPartition, low: u64) -> Result<PartitionStart> {
+        let topic = self.topic(one)?;
+        let start = self.beginnings.of(&one.topic, &topic.id, one.partition).unwrap_or(low);
         let keys_may_move = self.operation == MessageOperation::Upsert;
         if keys_may_move && one.partition >= topic.partitions {
             return Err(grown(&one.topic, topic.partitions, one.partition + 1));
@@ -251,21 +261,75 @@ impl KafkaSource {
         })
     }
 
+    /// `one` as the process needs it; `None` where brokers do not know its topic.
+    async fn find(&self, one: &TopicPartition) -> Result<Option<PartitionStart>> {
+        let describe = async {
+            self.meet(one).await?;
+            self.describe(one).await
+        };
+        let failure = match describe.await {
+            Err(error) if error.is_retryable() => error,
+            described => return described.map(Some),
+        };
+        let name = one.topic.clone();
+        match blocking(self.consumer(), move |consumer| topics::exists(consumer, &name)).await? {
+            true => Err(failure),
+            false => Ok(None),
+        }
+    }
+
+    /// The partitions of `all` that can be read; the others wait, and hold nothing up.
+    async fn find_all(&self, all: &[TopicPartition]) -> Result<Vec<PartitionStart>> {
+        let (mut starts, mut unfound) = (Vec::with_capacity(all.len()), Vec::new());
+        for one in all {
+            match self.find(one).await? {
+                Some(start) => starts.push(start),
+                None => unfound.push(one),
+            }
+        }
+        let mut waiting = self.unfound();
+        let mut said = BTreeSet::new();
+        for one in unfound {
+            if waiting.partitions.insert(one.clone()) && said.insert(&one.topic) {
+                warn!(topic = one.topic, "brokers do not know the topic; looking for it again");
+            }
+            waiting.again_at = Some(Instant::now() + LOOK_AGAIN_AFTER);
+        }
+        waiting.partitions.retain(|one| starts.iter().all(|start| start.partition != one.id()));
+        Ok(starts)
+    }
+
     async fn prepare(&self, event: &GroupEvent) -> Result<SourceEvent> {
         let ids = |all: &[TopicPartition]| all.iter().map(TopicPartition::id).collect();
+        if let GroupEvent::Revoked(all) | GroupEvent::Lost(all) = event {
+            self.unfound().partitions.retain(|one| !all.contains(one));
+        }
         Ok(match event {
-            GroupEvent::Assigned(all) => {
-                let mut starts = Vec::with_capacity(all.len());
-                for one in all {
-                    self.meet(one).await?;
-                    starts.push(self.describe(one).await?);
-                }
-                SourceEvent::Assigned(starts)
-            }
+            GroupEvent::Assigned(all) => SourceEvent::Assigned(self.find_all(all).await?),
             GroupEvent::Revoked(all) => SourceEvent::Revoked(ids(all)),
             GroupEvent::Lost(all) => SourceEvent::Lost(ids(all)),
             GroupEvent::Failed(what) => return Err(Error::fatal(what.clone())),
         })
+    }
+
+    /// The group's next event; or, after a pause, once more what was not found.
+    async fn receive(&self, events: &mut UnboundedReceiver<GroupEvent>) -> Result<GroupEvent> {
+        let again_at = {
+            let unfound = self.unfound();
+            unfound.again_at.filter(|_| !unfound.partitions.is_empty())
+        };
+        let again = async {
+            match again_at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = events.recv() => event.ok_or_else(|| Error::fatal("the Kafka member is gone")),
+            () = again => {
+                Ok(GroupEvent::Assigned(self.unfound().partitions.iter().cloned().collect()))
+            }
+        }
     }
 }
 
@@ -281,11 +345,11 @@ pub async fn survey(
     let source = KafkaSource::look(config, "acequia", store, context).await?;
     let mut all = Vec::new();
     let topics = source.topics().clone();
-    for (topic, Topic { described, .. }) in topics {
+    for (topic, described) in topics {
         for partition in 0..described.partitions {
             let one = TopicPartition { topic: topic.clone(), partition };
             let (low, high) = source.watermarks(&one).await?;
-            let start = source.describe_at(&one, (low, high))?;
+            let start = source.describe_from(&one, low)?;
             let (low, high) = (Position::Offset(low), Position::Offset(high));
             all.push(Surveyed { start, low, high });
         }
@@ -319,8 +383,7 @@ impl Source for KafkaSource {
         loop {
             let first = self.taken().front().cloned();
             let Some(first) = first else {
-                let event = events.recv().await;
-                let event = event.ok_or_else(|| Error::fatal("the Kafka member is gone"))?;
+                let event = self.receive(&mut events).await?;
                 self.taken().push_back(event);
                 continue;
             };
@@ -366,7 +429,7 @@ impl Source for KafkaSource {
         let topic = one.topic.clone();
         let now =
             blocking(self.consumer(), move |consumer| topics::describe(consumer, &topic)).await?;
-        let topic = self.topic(&one)?.described;
+        let topic = self.topic(&one)?;
         if topic.id != now.id {
             return Err(made_anew(&one.topic, "while it was being read"));
         }

@@ -37,6 +37,20 @@ pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
         .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
 }
 
+/// True where brokers know `topic`.
+pub(super) fn exists(consumer: &Consumer, topic: &str) -> Result<bool> {
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    match native::describe(consumer, topic, patience) {
+        Err(cause) if code_of(&cause) == Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
+            Ok(false)
+        }
+        Err(cause) => {
+            Err(failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
+        }
+        Ok(_) => Ok(true),
+    }
+}
+
 /// What `topic` is, asked when the source is opened: whatever is wrong is a mistake to be mended.
 pub(super) fn describe_first(
     consumer: &Consumer,
@@ -176,6 +190,24 @@ fn code_of(cause: &KafkaError) -> Option<RDKafkaErrorCode> {
         KafkaError::AdminOp(code) => Some(*code),
         other => other.rdkafka_error_code(),
     }
+}
+
+/// The offsets after the newest messages of the partitions of `topic`, asked when the source is
+/// opened.
+pub(super) fn ends_first(
+    consumer: &Consumer,
+    topic: &str,
+    partitions: i32,
+    bootstrap: &str,
+) -> Result<Vec<u64>> {
+    let end = |partition| {
+        let ask = || consumer.fetch_watermarks(topic, partition, TIMEOUT);
+        let (_, high) = patiently(consumer, ask).map_err(|cause| {
+            refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap)
+        })?;
+        Ok(u64::try_from(high).unwrap_or_default())
+    };
+    (0..partitions).map(end).collect()
 }
 
 /// The oldest offset that `one` holds, and the one after the newest that is committed.

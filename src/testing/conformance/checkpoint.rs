@@ -84,7 +84,7 @@ async fn expected_now(store: &Arc<dyn CheckpointStore>, key: &Key) -> (Expected,
 async fn absent_until_the_first_swap(Handles { first, second }: Handles) {
     assert!(!first.identity().is_empty(), "a store has an identity");
     assert_eq!(first.identity(), second.identity(), "one store, one identity");
-    for key in [Key::Control, Key::Manifest, record("a")] {
+    for key in [Key::Control, Key::Manifest, Key::Beginnings, Key::Run, record("a")] {
         assert!(first.load(&key).await.unwrap().is_none(), "{key} before its first write");
     }
     assert!(first.partitions().await.unwrap().is_empty());
@@ -127,7 +127,9 @@ async fn a_conflict_changes_nothing(Handles { first, .. }: Handles) {
 }
 
 async fn keys_are_apart(Handles { first, .. }: Handles) {
-    let keys = [Key::Control, Key::Manifest, record("control"), record("manifest"), record("x")];
+    let documents = [Key::Control, Key::Manifest, Key::Beginnings, Key::Run];
+    let names = ["beginnings", "control", "manifest", "newest-run", "x"];
+    let keys: Vec<Key> = documents.into_iter().chain(names.map(record)).collect();
     for (number, key) in keys.iter().enumerate() {
         let new = revision(1, &format!("nonce {number}"));
         let answer = swap(&first, key, &Expected::Absent, &new, &number.to_string()).await;
@@ -137,7 +139,7 @@ async fn keys_are_apart(Handles { first, .. }: Handles) {
         assert_eq!(text(&first.load(key).await.unwrap().unwrap(), key), number.to_string());
     }
     let listed = first.partitions().await.unwrap();
-    assert_eq!(listed, ["control", "manifest", "x"].map(PartitionId::new), "records only");
+    assert_eq!(listed, names.map(PartitionId::new), "records only");
 }
 
 async fn odd_names_are_apart_and_listed(Handles { first, second }: Handles) {

@@ -408,6 +408,7 @@ fn an_outage_is_waited_out() {
                 Ok(None) => break,
                 Err(error) => {
                     assert!(error.is_retryable(), "{error}");
+                    assert!(source.is_waiting(&start.partition), "{error}");
                     failures += 1;
                     if failures == 2 {
                         proxy.set_away(false);
@@ -416,7 +417,33 @@ fn an_outage_is_waited_out() {
             }
         }
         assert!(failures >= 2, "there was no outage");
+        assert!(!source.is_waiting(&start.partition), "it is over");
         assert!(texts(&found) == content);
+    });
+}
+
+/// A body that came whole is not believed before its checksum is: it is told behind the last byte.
+#[test]
+fn a_body_whose_checksum_differs_is_asked_for_again() {
+    let Some(moto) = services::moto::shared_or_skip("aws::objects") else { return };
+    let archive = Archive::new(moto, "checksum");
+    archive.bucket.put("events/a.ndjson", "{1}\n");
+    let proxy = proxy(moto, 1);
+    archive.bucket.wait(async {
+        let source = archive.open_at(json!({}), &aws(&proxy.endpoint())).await.unwrap();
+        let start = assigned(&source).await.remove(0);
+        proxy.refuse(
+            "a.ndjson",
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: 4\r\nContent-Range: bytes 0-3/4\r\n\
+             x-amz-checksum-crc32: AAAAAA==\r\nConnection: close\r\n\r\n{x}\n",
+        );
+        let mut reader = open(&source, &start).await;
+        let error = reader.next().await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("break at byte 0"), "{error}");
+        proxy.allow();
+        let found = records("a", &reader.next().await.unwrap().unwrap());
+        assert_eq!(texts(&found), "{1}\n");
     });
 }
 

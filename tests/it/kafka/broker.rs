@@ -63,6 +63,19 @@ impl Topic {
         gone.into_iter().for_each(|one| drop(one.unwrap()));
     }
 
+    /// Delete it, and wait until brokers do not know it any more.
+    pub(crate) fn delete_for_good(&self) {
+        self.delete();
+        let consumer: BaseConsumer = self.client().create().unwrap();
+        let is_known = || {
+            let all = consumer.fetch_metadata(None, TIMEOUT).unwrap();
+            all.topics().iter().any(|topic| topic.name() == self.name)
+        };
+        while is_known() {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+    }
+
     /// Let it have so many partitions.
     pub(crate) fn grow(&self, partitions: usize) {
         let grown = [NewPartitions::new(&self.name, partitions)];

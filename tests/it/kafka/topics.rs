@@ -1,6 +1,13 @@
 //! Several topics by a pattern, and what stands around a message's value.
 
+use std::time::{Duration, Instant};
+
+use acequia::component::{Source as _, SourceEvent};
+use acequia::event::PartitionId;
+use acequia::sources::kafka::KafkaSource;
+use acequia::testing::{MemoryStore, context};
 use rdkafka::message::{Header, OwnedHeaders};
+use serde_json::json;
 
 use super::broker::{Topic, unique};
 use super::{pipeline, value};
@@ -57,6 +64,87 @@ fn a_pattern_reads_what_matches_and_what_is_made_later_from_its_beginning() {
         assert_eq!(sorted(&folder, "user_id"), ["user-2", "user-3", "user-4"], "{protocol}");
         assert_eq!(sorted(&folder, "_stream"), [one.name, three.name, two.name]);
     }
+}
+
+/// The group gave it, and it was deleted before anybody asked what it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_brokers_do_not_know_holds_nothing_up() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::topics") else { return };
+    let (bootstrap, name) = (kafka.bootstrap(), unique("fleeting"));
+    let make = |name: &str| {
+        let (bootstrap, name) = (bootstrap.clone(), name.to_owned());
+        tokio::task::block_in_place(|| exactly(&bootstrap, name))
+    };
+    make(&format!("{name}.a"));
+    let config = json!({ "bootstrap": bootstrap, "topics": [format!("^{name}[.].*$")],
+                         "format": "plain", "discovery_interval": "1s" });
+    let config = serde_json::from_value(config).unwrap();
+    let store = MemoryStore::new("store");
+    let source = KafkaSource::open(&config, &name, &store, false, &context(1)).await.unwrap();
+    let next = async || {
+        let event = tokio::time::timeout(Duration::from_secs(20), source.next_event());
+        match event.await.expect("the group says something").unwrap() {
+            SourceEvent::Assigned(starts) => {
+                starts.iter().map(|start| start.partition.to_string()).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(next().await, [format!("{name}.a-0")]);
+    let fleeting = make(&format!("{name}.b"));
+    let given = PartitionId::new(format!("{name}.b-0"));
+    let late = Instant::now() + Duration::from_secs(20);
+    while !source.still_assigned(&given) {
+        assert!(Instant::now() < late, "the new topic is not found");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tokio::task::block_in_place(|| fleeting.delete_for_good());
+    assert!(next().await.is_empty());
+    make(&fleeting.name);
+    let late = Instant::now() + Duration::from_secs(20);
+    loop {
+        assert!(Instant::now() < late, "it is not looked for again");
+        let event = tokio::time::timeout(Duration::from_secs(20), source.next_event()).await;
+        match event.expect("it is looked for again").unwrap() {
+            SourceEvent::Assigned(starts) if starts.is_empty() => {}
+            SourceEvent::Assigned(starts) => {
+                assert_eq!(starts[0].partition, given);
+                break;
+            }
+            SourceEvent::Revoked(partitions) => assert_eq!(partitions, [given.clone()]),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// A partition that no task has fenced begins where the pipeline's first start saw its end: at
+/// nothing older, whoever gets it, and nothing is skipped.
+#[test]
+fn the_next_message_is_the_next_of_the_first_start() {
+    let Some(kafka) = services::kafka::shared_or_skip("kafka::topics") else { return };
+    let topic = Topic::new(&kafka.bootstrap(), "latest", 2);
+    let values: Vec<String> = (0..5).map(value).collect();
+    let send = |partition, number: usize| {
+        topic.send([(partition, "", Some(values[number].as_str()))]);
+    };
+    send(0, 0);
+    send(1, 1);
+    let folder = Folder::new();
+    pipeline(&folder, &topic, ", start: latest", OFTEN);
+    let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
+    reads.until_it_says("step=\"run\"", 2);
+    send(0, 2);
+    reads.until_it_says(&format!("step=\"advise\" partition={}-0", topic.name), 1);
+    reads.signal(rustix::process::Signal::KILL);
+    reads.end();
+    // As if it had been killed before it fenced this one.
+    let record = folder.path(&format!("checkpoint/records/{}-1.json", topic.name));
+    std::fs::remove_file(record).unwrap();
+    send(1, 3);
+    topic.grow(3);
+    send(2, 4);
+    folder.run(&["run", "pipeline.yaml", "--until-end"]).exits(0);
+    assert_eq!(sorted(&folder, "user_id"), ["user-2", "user-3", "user-4"]);
 }
 
 #[test]

@@ -24,6 +24,9 @@ use crate::sources::archive::streams::ByteStream as _;
 
 /// The end of a file that is asked for first: most footers are shorter.
 const FOOTER_BYTES: u64 = 64 << 10;
+/// What a footer may say of its own length, which may be damaged: ten thousand row groups of a hundred
+/// columns need less.
+const MOST_FOOTER_BYTES: u64 = 256 << 20;
 /// Row groups that lie together in so many bytes come in one request.
 const TOGETHER_BYTES: u64 = 4 << 20;
 /// What the columns of a larger one hold and read ahead is divided among them...
@@ -59,10 +62,12 @@ impl Columns {
         let mut reader = ParquetMetaDataReader::new();
         let mut wanted = size.min(FOOTER_BYTES);
         loop {
+            let bytes = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let _charge = object.context.memory.charge(bytes);
             let tail = object.wait(&mut object.begin(size - wanted..size))?;
             match reader.try_parse_sized(&tail, size) {
                 Err(ParquetError::NeedMoreData(more))
-                    if (wanted..=size).contains(&(more as u64)) =>
+                    if (wanted + 1..=size.min(MOST_FOOTER_BYTES)).contains(&(more as u64)) =>
                 {
                     wanted = more as u64;
                 }

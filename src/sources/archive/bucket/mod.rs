@@ -90,7 +90,21 @@ fn found_file(bucket: &Arc<str>, key: &str, name: &str, entry: &Entry) -> Result
     })
 }
 
-/// A tag as `If-Match` wants it. Servers write it with its quotes or without.
+/// A tag as `If-Match` wants it. Servers write it with its quotes or without; some call it weak when
+/// they compress what they send, and compare it with a strong one only.
 fn quoted(tag: &str) -> String {
-    format!("\"{}\"", tag.trim_matches('"'))
+    let strong = tag.strip_prefix("W/").unwrap_or(tag);
+    format!("\"{}\"", strong.trim_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn tags_are_written_in_one_way() {
+        for tag in ["abc-2", "\"abc-2\"", "W/\"abc-2\""] {
+            assert_eq!(quoted(tag), "\"abc-2\"", "{tag}");
+        }
+    }
 }

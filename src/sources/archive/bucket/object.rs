@@ -136,6 +136,7 @@ impl Shared {
             let broken = loop {
                 match body.try_next().await {
                     Ok(Some(part)) => bytes.extend_from_slice(&part),
+                    Ok(None) if bytes.len() == length => return Ok(bytes.freeze()),
                     Ok(None) => break "it ended early".to_owned(),
                     Err(cause) => {
                         break aws_sdk_s3::error::DisplayErrorContext(cause).to_string();
@@ -143,8 +144,8 @@ impl Shared {
                 }
             };
             if bytes.len() >= length {
-                bytes.truncate(length);
-                return Ok(bytes.freeze());
+                // A checksum that differs is told behind the last byte.
+                bytes.truncate(before);
             }
             empty_bodies = if bytes.len() > before { 0 } else { empty_bodies + 1 };
             if empty_bodies >= EMPTY_BODIES {
