@@ -130,7 +130,7 @@ fn the_next_message_is_the_next_of_the_first_start() {
     send(0, 0);
     send(1, 1);
     let folder = Folder::new();
-    pipeline(&folder, &topic, ", start: latest", OFTEN);
+    pipeline(&folder, &topic, ", start: latest, op: insert", OFTEN);
     let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
     reads.until_it_says("step=\"run\"", 2);
     send(0, 2);
