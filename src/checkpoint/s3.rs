@@ -4,6 +4,7 @@
 //! <url>/<pipeline>/store.json            identity of the store, made once
 //! <url>/<pipeline>/control.json          the control record C
 //! <url>/<pipeline>/manifest.json         the files of an archive
+//! <url>/<pipeline>/beginnings.json       where topics begin
 //! <url>/<pipeline>/newest-run.json       the newest run of a source that nothing assigns
 //! <url>/<pipeline>/records/<name>.json   the record R of one partition
 //! ```

@@ -4,6 +4,7 @@
 //! <folder>/store.json            identity of the store, made once
 //! <folder>/control.json          the control record C
 //! <folder>/manifest.json         the files of an archive
+//! <folder>/beginnings.json       where topics begin
 //! <folder>/newest-run.json       the newest run of a source that nothing assigns
 //! <folder>/records/<name>.json   the record R of one partition
 //! <folder>/run.lock              held by a run of a source that nothing assigns
@@ -136,7 +137,7 @@ fn make_identity(folder: &Path, nonce: String, lock: Lock) -> Result<String> {
     if let Some(identity) = read_identity(folder)? {
         return Ok(identity);
     }
-    let written = ["control.json", "manifest.json"].iter().any(|name| folder.join(name).exists())
+    let written = ["control.json", "manifest.json", "beginnings.json"].iter().any(|name| folder.join(name).exists())
         || !documents::list(&folder.join("records"))?.is_empty();
     if written {
         return Err(identity::lost(&folder.display().to_string()));
