@@ -137,7 +137,9 @@ fn make_identity(folder: &Path, nonce: String, lock: Lock) -> Result<String> {
     if let Some(identity) = read_identity(folder)? {
         return Ok(identity);
     }
-    let written = ["control.json", "manifest.json", "beginnings.json"].iter().any(|name| folder.join(name).exists())
+    let written = ["control.json", "manifest.json", "beginnings.json"]
+        .iter()
+        .any(|name| folder.join(name).exists())
         || !documents::list(&folder.join("records"))?.is_empty();
     if written {
         return Err(identity::lost(&folder.display().to_string()));
