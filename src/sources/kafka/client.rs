@@ -247,6 +247,8 @@ pub(super) fn connect(
         .set("fetch.queue.backoff.ms", "10")
         .set("statistics.interval.ms", STATISTICS_INTERVAL)
         .set("socket.keepalive.enable", "true")
+        // A broker that comes back is found within a second, not ten.
+        .set("reconnect.backoff.max.ms", "1000")
         .set("log.connection.close", "false");
     match config.protocol {
         GroupProtocol::Classic => {

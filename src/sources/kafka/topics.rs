@@ -16,7 +16,12 @@ use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two tries of what a broken connection spoiled.
+/// How long brokers are asked again when the source is opened: those whose connections break...
+const PATIENCE_BROKEN: Duration = Duration::from_secs(10);
+/// ...and those that are not heard of at all, since a network may lose one answer and a client then
+/// waits in vain.
+const PATIENCE_SILENT: Duration = Duration::from_secs(25);
+/// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Run calls that wait for brokers.
@@ -69,7 +74,8 @@ pub(super) fn describe_first(
     }
 }
 
-/// Ask once more, for a while, where the connection broke: one that breaks says nothing of the broker.
+/// Ask once more, for a while, where the connection broke or no answer came: that says nothing of the
+/// broker.
 fn patiently<T>(
     consumer: &Consumer,
     ask: impl Fn() -> std::result::Result<T, KafkaError>,
@@ -78,8 +84,9 @@ fn patiently<T>(
     loop {
         match ask() {
             Err(cause)
-                if code_of(&cause).is_some_and(is_broken)
-                    && began.elapsed() < TIMEOUT
+                if code_of(&cause)
+                    .and_then(patience)
+                    .is_some_and(|patience| began.elapsed() < patience)
                     && !is_refused(consumer) =>
             {
                 std::thread::park_timeout(PAUSE);
@@ -96,9 +103,16 @@ fn is_refused(consumer: &Consumer) -> bool {
     consumer.context().complains_of(|code| is_refusal(code) && code != of_group)
 }
 
-fn is_broken(code: RDKafkaErrorCode) -> bool {
+/// For how long a call that ends so is made again; `None` for one that would only end so again.
+fn patience(code: RDKafkaErrorCode) -> Option<Duration> {
     use RDKafkaErrorCode as Code;
-    matches!(code, Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException)
+    match code {
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::NetworkException => {
+            Some(PATIENCE_BROKEN)
+        }
+        Code::OperationTimedOut | Code::RequestTimedOut => Some(PATIENCE_SILENT),
+        _ => None,
+    }
 }
 
 /// Why nothing is known of `topic` when the source is opened, and what to do.
