@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 
 use self::services::kafka::{Kafka, KafkaOptions, PLAIN_USER, SCRAM_USER};
 use self::services::moto::{self, Moto};
+use self::services::opensearch::OpenSearch;
 use self::services::{Missing, Service};
 
 /// Start real servers on this machine, say how to reach them, and stop them at the end
 ///
 /// What they need is fetched once, into $ACEQUIA_SERVICES_CACHE or else ~/.cache/acequia-services:
-/// Kafka with Maven and Java 17 or later, moto with Python. They listen on the loopback interface
+/// Kafka and OpenSearch with Maven and Java 17 or later, moto with Python. They listen on the loopback interface
 /// only, on free ports. Standard output has `export` lines for a shell; Ctrl-C or the end of
 /// standard input stops the servers and removes their data.
 #[derive(Debug, Parser)]
@@ -41,6 +42,8 @@ enum Choice {
     Kafka,
     /// moto, which plays S3, DynamoDB and other services of AWS
     Moto,
+    /// OpenSearch, one node without its security plugin
+    Opensearch,
 }
 
 /// A service that runs for as long as this is held, and the variables that lead to it.
@@ -54,6 +57,7 @@ impl Choice {
         match self {
             Self::Kafka => Kafka::fetch(),
             Self::Moto => Moto::fetch(),
+            Self::Opensearch => OpenSearch::fetch(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Choice {
                 kafka(KafkaOptions { sasl_ssl: options.sasl, ..KafkaOptions::default() })
             }
             Self::Moto => moto(),
+            Self::Opensearch => opensearch(),
         }
     }
 
@@ -70,6 +75,7 @@ impl Choice {
         match self {
             Self::Kafka => Kafka::NAME,
             Self::Moto => Moto::NAME,
+            Self::Opensearch => OpenSearch::NAME,
         }
     }
 }
@@ -96,6 +102,12 @@ fn moto() -> Result<Running, Missing> {
     let mut variables = vec![("AWS_ENDPOINT_URL", moto.endpoint())];
     variables.extend(moto::ENVIRONMENT.map(|(name, value)| (name, value.to_owned())));
     Ok(Running { _service: Box::new(moto), variables })
+}
+
+fn opensearch() -> Result<Running, Missing> {
+    let node = OpenSearch::start()?;
+    let variables = vec![("OPENSEARCH_URL", node.url())];
+    Ok(Running { _service: Box::new(node), variables })
 }
 
 /// Wait for Ctrl-C, a request to end, or the end of standard input.

@@ -4,7 +4,6 @@
 //! replica, groups that notice a lost member within seconds, and nothing deleted by age, since
 //! tests write records with old timestamps. Topics are not created by being named.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,15 +12,15 @@ use std::sync::OnceLock;
 
 use super::cache::{self, RunFolder};
 use super::server::{Recipe, Server, free_port};
-use super::{Missing, Service, Shared};
+use super::{Missing, Service, Shared, java};
 
 const VERSION: &str = "4.1.1";
-/// Of this version on, Java runs a broker.
-const JAVA_VERSION_MIN: u32 = 17;
-const INSTALL_JAVA: &str =
-    "install Java 17 or later (Debian: apt-get install openjdk-17-jre-headless)";
-const INSTALL_MAVEN: &str =
-    "install Maven (Debian: apt-get install maven), and let it reach its repository once";
+/// Kafka itself, and the logging without which it would not say that it is ready.
+const ARTEFACTS: [(&str, &str, &str); 3] = [
+    ("org.apache.kafka", "kafka_2.13", VERSION),
+    ("org.apache.logging.log4j", "log4j-core", "2.24.3"),
+    ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
+];
 
 /// A cluster of one needs no identity of its own: 16 bytes as base64.
 const CLUSTER: &str = "QWNlcXVpYVNlcnZpY2VzIQ";
@@ -30,43 +29,6 @@ const READY: &str = "Kafka Server started";
 
 /// Of `TlsKeys`; it keeps nothing secret.
 const KEYSTORE_PASSWORD: &str = "acequia-tests";
-
-/// Kafka itself, and the logging without which it would not say that it is ready.
-const POM: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
-<project>
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>acequia.tests</groupId>
-  <artifactId>kafka</artifactId>
-  <version>1</version>
-  <packaging>pom</packaging>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.kafka</groupId>
-      <artifactId>kafka_2.13</artifactId>
-      <version>KAFKA_VERSION</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-core</artifactId>
-      <version>2.24.3</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.logging.log4j</groupId>
-      <artifactId>log4j-slf4j-impl</artifactId>
-      <version>2.24.3</version>
-    </dependency>
-  </dependencies>
-</project>
-"#;
-
-const LOGGING: &str = "\
-rootLogger.level = info
-rootLogger.appenderRef.console.ref = console
-appender.console.type = Console
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d %p %c{1.}: %m%n%throwable
-";
 
 /// What does not depend on ports and folders.
 const SETTINGS: &str = "\
@@ -184,12 +146,12 @@ impl Kafka {
             settings.push_str(SETTINGS_AUTHORIZER);
         }
         fs::write(folder.join("server.properties"), settings).unwrap();
-        fs::write(folder.join("log4j2.properties"), LOGGING).unwrap();
+        fs::write(folder.join("log4j2.properties"), java::LOGGING).unwrap();
         format_data(&libraries, &folder, options)?;
         let recipe = Recipe {
             name: Self::NAME,
             program: "java".into(),
-            arguments: java(&libraries, &["kafka.Kafka", "server.properties"]),
+            arguments: java::arguments(&libraries, &["kafka.Kafka", "server.properties"]),
             is_ready: Box::new(|log| log.contains(READY)),
         };
         Ok(Self { server: Server::start(recipe, folder), port, port_sasl })
@@ -229,51 +191,10 @@ fn libraries() -> Result<PathBuf, Missing> {
     static LIBRARIES: OnceLock<Result<PathBuf, Missing>> = OnceLock::new();
     LIBRARIES
         .get_or_init(|| {
-            find_java()?;
-            cache::artefact(&format!("kafka-{VERSION}"), fetch_libraries)
+            java::find()?;
+            cache::artefact(&format!("kafka-{VERSION}"), |folder| java::fetch(folder, &ARTEFACTS))
         })
         .clone()
-}
-
-fn find_java() -> Result<(), Missing> {
-    let said = cache::run(Command::new("java").arg("--version"), INSTALL_JAVA)?;
-    // "openjdk 17.0.15 2025-04-15", "java 21 2023-09-19"
-    let version = said.split_whitespace().nth(1).unwrap_or_default();
-    let major = version.split(['.', '-', '+']).next().and_then(|major| major.parse::<u32>().ok());
-    match major {
-        Some(major) if major < JAVA_VERSION_MIN => {
-            let what = format!("the Java of this machine is {version}, too old for Kafka");
-            Err(Missing { what, remedy: INSTALL_JAVA })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn fetch_libraries(folder: &Path) -> Result<(), Missing> {
-    let pom = folder.join("pom.xml");
-    fs::write(&pom, POM.replace("KAFKA_VERSION", VERSION)).unwrap();
-    let mut command = Command::new("mvn");
-    command.args(["-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-f"]);
-    command.arg(pom).arg("-DoutputDirectory=.").current_dir(folder);
-    cache::run(&mut command, INSTALL_MAVEN).map(drop)
-}
-
-/// The arguments of Java that run a class of Kafka: a small heap, and the compiler that is done
-/// first, since a broker of tests lives for seconds.
-fn java(libraries: &Path, rest: &[&str]) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = [
-        "-Xms128m",
-        "-Xmx512m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-Dlog4j2.configurationFile=log4j2.properties",
-        "-cp",
-    ]
-    .map(OsString::from)
-    .into();
-    arguments.push(libraries.join("*").into_os_string());
-    arguments.extend(rest.iter().map(OsString::from));
-    arguments
 }
 
 fn settings(
@@ -328,7 +249,7 @@ fn make_keys(folder: &RunFolder) -> Result<(), Missing> {
         let mut command = Command::new("keytool");
         command.args([task, "-keystore", "keys.p12", "-storepass", KEYSTORE_PASSWORD]);
         command.args(["-alias", "broker"]).args(rest).current_dir(folder.path());
-        cache::run(&mut command, INSTALL_JAVA)
+        cache::run(&mut command, java::INSTALL)
     };
     let names = "san=ip:127.0.0.1,dns:localhost";
     let key = ["-storetype", "PKCS12", "-keyalg", "EC", "-groupname", "secp256r1"];
@@ -343,7 +264,7 @@ fn make_keys(folder: &RunFolder) -> Result<(), Missing> {
 fn format_data(libraries: &Path, folder: &RunFolder, options: KafkaOptions) -> Result<(), Missing> {
     let mut command = Command::new("java");
     let tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", "server.properties"];
-    command.args(java(libraries, &tool)).current_dir(folder.path());
+    command.args(java::arguments(libraries, &tool)).current_dir(folder.path());
     if options.sasl_ssl {
         let (name, password) = SCRAM_USER;
         for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256"] {
@@ -351,6 +272,6 @@ fn format_data(libraries: &Path, folder: &RunFolder, options: KafkaOptions) -> R
             command.arg("--add-scram").arg(user);
         }
     }
-    let said = cache::run(&mut command, INSTALL_JAVA);
+    let said = cache::run(&mut command, java::INSTALL);
     said.map(drop).map_err(|failure| panic!("Kafka cannot format its folder: {failure}"))
 }

@@ -3,7 +3,7 @@
 //!
 //! A tour, from the outside in:
 //!
-//! - [`kafka`] and [`moto`] each bring up one service. A service is one file that says what it
+//! - [`kafka`], [`moto`] and [`opensearch`] each bring up one service. A service is one file that says what it
 //!   needs from the [`cache`], which command runs it, and how to tell that it is ready.
 //! - [`server`] is one such command: started, polled until ready, stopped, killed, frozen, started
 //!   again on the same port and folder.
@@ -30,8 +30,10 @@
 pub(crate) mod cache;
 pub(crate) mod guard;
 pub(crate) mod http;
+pub(crate) mod java;
 pub(crate) mod kafka;
 pub(crate) mod moto;
+pub(crate) mod opensearch;
 pub(crate) mod server;
 
 use std::fmt;
