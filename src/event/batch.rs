@@ -7,7 +7,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter_record_batch, kernels::boolean::and};
 use arrow::error::ArrowError;
 
-use super::dead_letter::DeadLetter;
+use super::dead_letter::{DeadLetter, RawImage, Stage};
 use super::position::PositionRange;
 use super::system::SystemColumns;
 
@@ -118,6 +118,22 @@ impl Batch {
     /// Bytes that the rows hold in memory, as an upper bound: shared buffers count in full.
     pub fn memory(&self) -> usize {
         self.rows.get_array_memory_size() + self.system.key.get_array_memory_size()
+    }
+
+    /// The letter of a row that `stage` refuses.
+    pub fn letter(&self, stage: Stage, row: usize, reason: String) -> DeadLetter {
+        let system = &self.system;
+        DeadLetter {
+            stage,
+            reason,
+            raw: RawImage::whole(self.raw.record(row)),
+            stream: system.stream.clone(),
+            partition: system.partition.clone(),
+            position: system.position_at(row),
+            version: system.version.value(row),
+            key: Some(system.key.value(row).to_owned()),
+            event_time: Some(system.event_time.value(row)),
+        }
     }
 
     /// Remove the rows where `keep` is false: rows that became rejects, or that have nothing to

@@ -3,14 +3,15 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray as _, BooleanArray, Int64Array, StringViewArray, StructArray,
     TimestampMicrosecondArray,
 };
 use arrow::compute::filter;
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 
 use super::message::{HEADERS_TYPE, MessageColumns};
+use super::position::Position;
 
 /// `_op`: the operation, text.
 pub const OP: &str = "_op";
@@ -155,6 +156,17 @@ impl SystemColumns {
             before: self.before.as_ref().map(|column| column.slice(offset, length)),
             extra: self.extra.as_ref().map(|column| column.slice(offset, length)),
             message: self.message.as_ref().map(|columns| columns.slice(offset, length)),
+        }
+    }
+
+    /// `_position` of a row.
+    pub fn position_at(&self, row: usize) -> Position {
+        match self.position.as_primitive_opt::<Int64Type>() {
+            Some(offsets) => Position::Offset(offsets.value(row).unsigned_abs()),
+            None => {
+                let text = self.position.as_string_view_opt().map_or("", |text| text.value(row));
+                Position::Sequence(text.into())
+            }
         }
     }
 

@@ -14,8 +14,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, AsArray as _};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -35,7 +34,6 @@ use crate::component::{
 use crate::contract::model::Contract;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::batch::REFERENCES;
-use crate::event::{Position, SystemColumns};
 use crate::location::Location;
 use crate::sinks::marker::Ownership;
 use crate::sinks::staging::{self, Staging};
@@ -202,17 +200,6 @@ pub fn read_nonce(path: &Path) -> Result<Option<String>> {
     let entries = footer.file_metadata().key_value_metadata();
     let nonce = entries.and_then(|entries| entries.iter().find(|entry| entry.key == NONCE));
     Ok(nonce.and_then(|entry| entry.value.clone()))
-}
-
-/// `_position` of a row.
-fn position_of(system: &SystemColumns, row: usize) -> Position {
-    match system.position.data_type() {
-        DataType::Int64 => {
-            let offset = system.position.as_primitive::<Int64Type>().value(row);
-            Position::Offset(offset.unsigned_abs())
-        }
-        _ => Position::Sequence(system.position.as_string_view().value(row).into()),
-    }
 }
 
 #[cfg(test)]

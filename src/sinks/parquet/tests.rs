@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{
-    ArrayRef, Int64Array, ListArray, RecordBatch, StringViewArray, StructArray,
+    ArrayRef, AsArray as _, Int64Array, ListArray, RecordBatch, StringViewArray, StructArray,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder};
 use parquet::basic::Encoding;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::event::batch::{KEY_COLUMN, RawRows};
 use crate::event::filter::SinkRows;
 use crate::event::system::UTC;
-use crate::event::{Batch, PartitionId, PositionRange, Stage};
+use crate::event::{Batch, PartitionId, Position, PositionRange, Stage, SystemColumns};
 use crate::memory::MemoryBudget;
 use crate::testing::staging::{FaultPoint, MemoryStaging};
 
@@ -126,6 +126,7 @@ pub(super) fn epoch(token: u64, number: u64) -> EpochId {
         epoch: number,
         from: Position::Offset(0),
         control: 3,
+        confirmation: crate::component::Confirmation::now(),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::component::{EpochId, EpochWriter, Flushed, StagedFile};
 use crate::compute;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::filter::SinkRows;
-use crate::event::{Batch, DeadLetter, RawImage, Stage};
+use crate::event::{DeadLetter, Stage};
 use crate::sinks::file_name::FileName;
 use crate::sinks::staging::{FileIdentity, StagedUpload, Upload, settle, staged_file};
 
@@ -115,9 +115,9 @@ impl LakeWriter {
         let SinkRows { batch, withheld } = rows;
         let bounds = shared.layout.bounds(shared.context.clock.now_micros());
         let assigned = shared.layout.assign(&batch.rows, &batch.system, bounds)?;
-        let letters = assigned.refused.into_iter();
+        let (letters, stage) = (assigned.refused.into_iter(), Stage::Sink(shared.name.clone()));
         let letters =
-            letters.map(|(row, reason)| dead_letter(&shared.name, &batch, row, reason)).collect();
+            letters.map(|(row, reason)| batch.letter(stage.clone(), row, reason)).collect();
         let mut full = Vec::new();
         if assigned.places.is_empty() {
             return Ok((letters, full));
@@ -442,20 +442,5 @@ impl EpochWriter for LakeWriter {
 
     async fn abandon(mut self: Box<Self>) {
         self.remove_all().await;
-    }
-}
-
-/// The letter of a row that has no place in the table.
-fn dead_letter(sink: &Arc<str>, batch: &Batch, row: usize, reason: String) -> DeadLetter {
-    DeadLetter {
-        stage: Stage::Sink(sink.clone()),
-        reason,
-        raw: RawImage::whole(batch.raw.record(row)),
-        stream: batch.system.stream.clone(),
-        partition: batch.system.partition.clone(),
-        position: super::position_of(&batch.system, row),
-        version: batch.system.version.value(row),
-        key: Some(batch.system.key.value(row).to_owned()),
-        event_time: Some(batch.system.event_time.value(row)),
     }
 }

@@ -25,9 +25,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray};
+use arrow::array::BooleanArray;
 use arrow::buffer::BooleanBuffer;
-use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ use crate::component::{Context, Transform};
 use crate::compute::{self, Compute};
 use crate::error::{ErrorKind, Result, ResultExt};
 use crate::event::batch::BeforeImage;
-use crate::event::{Batch, DeadLetter, Position, RawImage, Stage, SystemColumns, SystemSchema};
+use crate::event::{Batch, Stage, SystemSchema};
 use evaluate::Program;
 
 /// One SELECT over `changes`: projections and filters only.
@@ -205,37 +205,10 @@ fn reject(mut batch: Batch, stage: &Stage, failures: Vec<evaluate::Failure>) -> 
         if let Some(keep) = keep.get_mut(failure.row) {
             *keep = false;
         }
-        let raw = RawImage::whole(batch.raw.record(failure.row));
-        batch.rejects.push(letter(&batch.system, stage, failure, raw));
+        let letter = batch.letter(stage.clone(), failure.row, failure.reason);
+        batch.rejects.push(letter);
     }
     batch.retain(&BooleanArray::from(keep)).or_error(ErrorKind::Fatal, || {
         format!("cannot take refused rows out of a batch of {stage}")
     })
-}
-
-fn letter(
-    system: &SystemColumns,
-    stage: &Stage,
-    failure: evaluate::Failure,
-    raw: RawImage,
-) -> DeadLetter {
-    let row = failure.row;
-    let position = match system.position.as_primitive_opt::<Int64Type>() {
-        Some(offsets) => Position::Offset(offsets.value(row).max(0) as u64),
-        None => {
-            let number = system.position.as_string_view_opt().map_or("", |text| text.value(row));
-            Position::Sequence(number.into())
-        }
-    };
-    DeadLetter {
-        stage: stage.clone(),
-        reason: failure.reason,
-        raw,
-        stream: system.stream.clone(),
-        partition: system.partition.clone(),
-        position,
-        version: system.version.value(row),
-        key: Some(system.key.value(row).to_owned()),
-        event_time: Some(system.event_time.value(row)),
-    }
 }

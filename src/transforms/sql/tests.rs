@@ -17,9 +17,9 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::*;
-use crate::event::PositionRange;
 use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN, RawRows};
 use crate::event::system::{INSTANT, UTC};
+use crate::event::{Position, PositionRange, RawImage, SystemColumns};
 
 fn members() -> Fields {
     Fields::from(vec![
