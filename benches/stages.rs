@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use acequia::codec::{Format, decoder};
 use acequia::component::source::{RawBatch, RawContent, RawRecords, RecordPositions};
-use acequia::component::{EpochId, EpochWriter, Flushed, Sink, Stamp, Versioning};
+use acequia::component::{Confirmation, EpochId, EpochWriter, Flushed, Sink, Stamp, Versioning};
 use acequia::contract::{self, Contract};
 use acequia::event::filter::SinkRows;
 use acequia::event::{Batch, PartitionId, Position, PositionRange};
@@ -221,6 +221,7 @@ async fn write_epoch(sink: &ParquetSink, batches: Vec<Batch>) -> Flushed {
         epoch: 1,
         from: Position::Offset(0),
         control: 1,
+        confirmation: Confirmation::now(),
     };
     let mut writer: Box<dyn EpochWriter> = sink.begin(&epoch).await.expect("a writer");
     for batch in batches {

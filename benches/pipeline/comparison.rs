@@ -60,6 +60,8 @@ pub(crate) fn jobs(choice: Choice, rows: u64) -> Vec<Job> {
         Choice::Topic => Vec::new(),
         #[cfg(all(feature = "aws", feature = "kafka"))]
         Choice::Tasks => Vec::new(),
+        #[cfg(feature = "opensearch")]
+        Choice::Search => Vec::new(),
     }
 }
 

@@ -18,7 +18,9 @@ mod measurement;
 mod memory;
 mod program;
 mod report;
-#[cfg(feature = "kafka")]
+#[cfg(feature = "opensearch")]
+mod search;
+#[cfg(any(feature = "kafka", feature = "opensearch"))]
 #[path = "../../tests/services/mod.rs"]
 mod services;
 #[cfg(all(feature = "aws", feature = "kafka"))]
@@ -41,6 +43,9 @@ const ROWS: u64 = 1_000_000;
 /// Rows of a topic, unless other are asked for.
 #[cfg(feature = "kafka")]
 const TOPIC_ROWS: u64 = 2_000_000;
+/// Rows of an index, unless other are asked for.
+#[cfg(feature = "opensearch")]
+const SEARCH_ROWS: u64 = 200_000;
 /// Rows of a run of the memory table, unless other are asked for.
 const MEMORY_ROWS: u64 = 2_000_000;
 
@@ -48,7 +53,8 @@ const MEMORY_ROWS: u64 = 2_000_000;
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench --bench pipeline --", max_term_width = 100)]
 struct Options {
-    /// Rows of an input; default is 1,000,000, for the memory table and the topic 2,000,000
+    /// Rows of an input; default is 1,000,000, for the memory table and the topic 2,000,000, for the
+    /// index 200,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
     /// What to measure
@@ -85,6 +91,9 @@ enum Choice {
     /// Tasks that share a topic: one that is killed, all replaced one by one, an idle one's latency
     #[cfg(all(feature = "aws", feature = "kafka"))]
     Tasks,
+    /// An index of OpenSearch, beside a client that only sends; and an idle pipeline's latency
+    #[cfg(feature = "opensearch")]
+    Search,
     /// The three comparisons with DuckDB
     All,
 }
@@ -143,6 +152,8 @@ fn measure(options: &Options, setup: &Setup) -> Result<()> {
         Choice::Topic => return topic::run(options.rows.unwrap_or(TOPIC_ROWS), setup),
         #[cfg(all(feature = "aws", feature = "kafka"))]
         Choice::Tasks => return tasks::run(setup),
+        #[cfg(feature = "opensearch")]
+        Choice::Search => return search::run(options.rows.unwrap_or(SEARCH_ROWS), setup),
         _ => {}
     }
     let jobs = comparison::jobs(options.job, options.rows.unwrap_or(ROWS));

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_credential_types::provider::ProvideCredentials as _;
+use aws_config::Region;
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
@@ -41,6 +42,21 @@ impl Aws {
     /// The region of the pipeline, the environment or the profile.
     pub async fn region(&self) -> Option<String> {
         self.found().await.region().map(ToString::to_string)
+    }
+
+    /// What requests are signed with: the credentials of the process, and the region.
+    ///
+    /// # Errors
+    /// `Config` where there are none of either.
+    pub async fn signer(&self) -> Result<(SharedCredentialsProvider, Region)> {
+        let found = self.found().await;
+        let credentials = found
+            .credentials_provider()
+            .ok_or_else(|| Error::config(no_credentials("this process is set up without any")))?;
+        let region = found.region().cloned().ok_or_else(|| {
+            Error::config("no AWS region is known: set `aws.region`, or AWS_REGION")
+        })?;
+        Ok((credentials, region))
     }
 
     /// Sign by AWS Signature Version 4, in the query of the address.

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::{DataType, Field};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::figures::{Align, table};
 use super::pipeline_file::PipelineFile;
@@ -11,15 +11,16 @@ use crate::config::Loaded;
 use crate::contract::model::{Column, Reference};
 use crate::error::Result;
 use crate::event::batch::{CONTRACT_COLUMN, KEY_COLUMN};
+use crate::sinks::documents::Definition;
 
-/// Show the columns that the sinks get, and where each comes from
+/// Show the columns that the sinks get, where each comes from, and the fields of search indices
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  acequia schema pipelines/quickstart.yaml\n  \
 acequia schema pipeline.yaml --json | jq -r '.columns[] | select(.classification) | .name'")]
 pub(super) struct Options {
     #[command(flatten)]
     pipeline: PipelineFile,
-    /// Print JSON, with descriptions and search mappings
+    /// Print JSON, with descriptions and the mappings and analysis of search indices
     #[arg(long)]
     json: bool,
 }
@@ -51,8 +52,39 @@ pub(super) fn execute(options: &Options, terminal: &Terminal) -> Result<Outcome>
         let kind = type_name(field.data_type());
         rows.push(vec![field.name().clone(), "system".to_owned(), String::new(), kind]);
     }
-    terminal.print(&table(&[Align::Left; 4], &rows));
+    let mut text = table(&[Align::Left; 4], &rows);
+    for (name, definition) in indices(&loaded) {
+        let mut rows = vec![
+            [&format!("index of sink {name}"), "type", "words"].map(ToString::to_string).to_vec(),
+        ];
+        index_rows("", definition.properties(), &mut rows);
+        text.push('\n');
+        text.push_str(&table(&[Align::Left; 3], &rows));
+    }
+    terminal.print(&text);
     Ok(Outcome::Done)
+}
+
+/// The indices of the sinks that keep documents, by the names of the sinks.
+fn indices(loaded: &Loaded) -> Vec<(&String, Definition)> {
+    let sinks = loaded.pipeline.sinks.iter();
+    sinks
+        .filter_map(|(name, sink)| Some((name, sink.index(&loaded.schema, &loaded.contract)?)))
+        .collect()
+}
+
+/// One row for each field, and for what it has inside.
+fn index_rows(before: &str, fields: &Map<String, Value>, rows: &mut Vec<Vec<String>>) {
+    for (name, field) in fields {
+        let text = |key| field.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let path = format!("{before}{name}");
+        rows.push(vec![path.clone(), text("type"), text("analyzer")]);
+        for inner in ["properties", "fields"] {
+            if let Some(inner) = field.get(inner).and_then(Value::as_object) {
+                index_rows(&format!("{path}."), inner, rows);
+            }
+        }
+    }
 }
 
 /// The contract's column that a field is, unchanged.
@@ -86,12 +118,20 @@ fn described(loaded: &Loaded) -> Value {
             "nullable": field.is_nullable(),
         })
     };
+    let index = |(name, definition): (&String, Definition)| {
+        let index = json!({
+            "mappings": { "properties": definition.properties() },
+            "settings": { "analysis": definition.analysis() },
+        });
+        (name.clone(), index)
+    };
     json!({
         "pipeline": loaded.pipeline.name,
         "contract": { "name": loaded.contract.name, "version": loaded.contract.version },
         "columns": loaded.schema.fields().iter().map(|field| column(field)).collect::<Vec<_>>(),
         "system_columns":
             loaded.system.fields().iter().map(|field| system(field)).collect::<Vec<_>>(),
+        "indices": indices(loaded).into_iter().map(index).collect::<Map<String, Value>>(),
     })
 }
 

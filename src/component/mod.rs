@@ -2,15 +2,18 @@
 //! and what they may expect. Readable in one sitting; implementations live in their families.
 
 pub mod checkpoint;
+pub mod confirmation;
 pub mod context;
 pub mod control;
 pub mod decoder;
+
 pub mod record;
 pub mod sink;
 pub mod source;
 pub mod transform;
 
 pub use checkpoint::{CheckpointStore, Expected, Key, Revision, Stored, SwapAnswer};
+pub use confirmation::Confirmation;
 pub use context::Context;
 pub use control::Control;
 pub use decoder::{Decoder, Stamp, Versioning};

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::checkpoint::CheckpointStore;
+use super::confirmation::Confirmation;
 use super::record::StagedFile;
 use crate::error::Result;
 use crate::event::filter::{FilterRule, SinkRows};
@@ -28,7 +29,7 @@ impl SinkKind {
 }
 
 /// One epoch of one lane under one fencing token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct EpochId {
     /// The pipeline.
     pub pipeline: String,
@@ -44,6 +45,8 @@ pub struct EpochId {
     pub from: Position,
     /// The control number that all its rows are processed under.
     pub control: u64,
+    /// When the lane was last known to hold the token.
+    pub confirmation: Confirmation,
 }
 
 /// Where rows go. Shared by all lanes of the process.

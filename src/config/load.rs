@@ -9,6 +9,8 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "opensearch")]
+use super::indices;
 use super::pipeline::PipelineConfig;
 use super::repair::sound_part;
 use super::{buckets, environment, examples, folders, resolve, stages, validate};
@@ -183,6 +185,8 @@ impl Check<'_> {
         validate::numbers(self);
         validate::metrics(self);
         buckets::everything(self);
+        #[cfg(feature = "opensearch")]
+        indices::everything(self);
         self.resolve_paths();
         let checkpoint = folders::checkpoint(self);
         folders::overlaps(self, checkpoint.as_ref());
@@ -192,6 +196,8 @@ impl Check<'_> {
         examples::inputs(self, &contract);
         let schema = stages::transforms(self, &contract, &system)?;
         stages::sinks(self, &schema, &system);
+        #[cfg(feature = "opensearch")]
+        indices::fields(self, &schema);
         examples::expectations(self, &schema, &system);
         Some((contract, system, schema, checkpoint?))
     }

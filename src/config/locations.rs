@@ -48,6 +48,10 @@ impl PipelineConfig {
                 let steps = keys(&["sinks", name, "parquet", "url"]);
                 all.push((steps, Location::Url(&mut parquet.url)));
             }
+            #[cfg(feature = "opensearch")]
+            if let Some(file) = sink.opensearch.as_mut().and_then(|search| search.ca.as_mut()) {
+                all.push((keys(&["sinks", name, "opensearch", "ca"]), Location::Path(file)));
+            }
         }
         let letters = Location::Url(&mut self.dead_letters.url);
         all.push((keys(&["dead_letters", "url"]), letters));

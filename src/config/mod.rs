@@ -8,6 +8,8 @@ mod buckets;
 pub mod environment;
 mod examples;
 mod folders;
+#[cfg(feature = "opensearch")]
+mod indices;
 mod load;
 mod locations;
 pub mod pipeline;

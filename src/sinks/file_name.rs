@@ -118,6 +118,7 @@ mod tests {
             epoch: 12,
             from,
             control: 1,
+            confirmation: crate::component::Confirmation::now(),
         }
     }
 

@@ -2,10 +2,13 @@
 
 pub mod bucket;
 pub mod dead_letters;
+pub mod documents;
 pub mod file_name;
 pub mod folder;
 pub mod letter;
 pub mod marker;
+#[cfg(feature = "opensearch")]
+pub mod opensearch;
 pub mod parquet;
 pub mod staging;
 
@@ -31,7 +34,11 @@ use self::staging::Staging;
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{ "required": ["parquet"] }]))]
+#[cfg_attr(not(feature = "opensearch"), schemars(extend("oneOf" = [{ "required": ["parquet"] }])))]
+#[cfg_attr(
+    feature = "opensearch",
+    schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["opensearch"] }]))
+)]
 pub struct SinkConfig {
     /// One more filter, for this sink alone: a SQL condition over the last stage's columns.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
@@ -39,12 +46,29 @@ pub struct SinkConfig {
     /// The lake: Hive-partitioned Parquet in a folder or a bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::ParquetConfig>,
+    /// The last version of each key as a document of an OpenSearch index.
+    #[cfg(feature = "opensearch")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opensearch: Option<opensearch::OpensearchConfig>,
 }
 
 impl SinkConfig {
     /// How the sink comes to hold each event once.
     pub fn kind(&self) -> SinkKind {
-        SinkKind::Staged
+        match self.parquet {
+            Some(_) => SinkKind::Staged,
+            None => SinkKind::Versioned,
+        }
+    }
+
+    /// The index of a sink that keeps documents, from rows of `schema`.
+    pub fn index(&self, schema: &SchemaRef, contract: &Contract) -> Option<documents::Definition> {
+        #[cfg(feature = "opensearch")]
+        if let Some(search) = &self.opensearch {
+            return Some(opensearch::definition(search, schema, contract));
+        }
+        let _ = (schema, contract);
+        None
     }
 
     /// How the sink reads filtered rows.
@@ -121,6 +145,13 @@ pub fn stagings(
 
 /// Build the sink that `config` names; its paths are absolute by now.
 pub fn build(name: &str, config: &SinkConfig, inputs: &SinkInputs<'_>) -> Result<Arc<dyn Sink>> {
+    #[cfg(feature = "opensearch")]
+    if let Some(search) = &config.opensearch {
+        let SinkInputs { schema, contract, ownership, context, .. } = inputs;
+        let sink =
+            opensearch::OpensearchSink::new(name, search, schema, contract, ownership, context);
+        return Ok(Arc::new(sink));
+    }
     let Some(parquet) = &config.parquet else {
         return Err(Error::config(format!("sink {name} names no kind")));
     };

@@ -250,9 +250,35 @@ fn a_schema_tells_where_columns_come_from() {
     assert!(line("shout").contains("derived"));
     assert!(line("_version").contains("system"));
     let json = folder.run(&["schema", "pipeline.yaml", "--json"]).exits(0).json();
-    assert_eq!(names(&json), ["columns", "contract", "pipeline", "system_columns"]);
+    assert_eq!(names(&json), ["columns", "contract", "indices", "pipeline", "system_columns"]);
     assert_eq!(json["columns"][0]["search"]["type"], "keyword");
     assert!(json["columns"][0]["references"].is_null());
+}
+
+#[cfg(feature = "opensearch")]
+#[test]
+fn a_schema_tells_what_an_index_has() {
+    let folder = Folder::new();
+    folder.pipeline(
+        "checkpoint: { file: { path: state } }\nsinks: { found: { opensearch: { url: \"http://127.0.0.1:9200\", index: m, \
+         system: [event_time] } } }\n",
+    );
+    let shown = folder.run(&["schema", "pipeline.yaml"]).exits(0).stdout;
+    let (_, index) = shown.split_once("index of sink found").unwrap();
+    let words: Vec<Vec<&str>> =
+        index.lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in [
+        ["content", "text", "spanish"].as_slice(),
+        &["content.keyword", "keyword"],
+        &["metadata.language", "keyword"],
+        &["event_time", "date"],
+    ] {
+        assert!(words.iter().any(|words| words == line), "{line:?} is missing in\n{shown}");
+    }
+    let json = folder.run(&["schema", "pipeline.yaml", "--json"]).exits(0).json();
+    let found = &json["indices"]["found"];
+    assert_eq!(found["mappings"]["properties"]["timestamp"]["type"], "date");
+    assert_eq!(found["settings"]["analysis"]["analyzer"]["spanish"]["tokenizer"], "standard");
 }
 
 #[test]

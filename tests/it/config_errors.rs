@@ -286,12 +286,12 @@ fn kinds() {
         |     ^^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("    parquet:\n      url: lake/conversations\n      partition: { by: day, time: timestamp }\n", "")]), @r#"
-    pipeline.yaml:11:3: sinks.lake: names no kind; exactly one of: parquet
+    pipeline.yaml:11:3: sinks.lake: names no kind; exactly one of: parquet, opensearch
       11 |   lake:
          |   ^^^^
     "#);
     assert_snapshot!(broken(&[("    parquet:", "    parquett:")]), @r#"
-    pipeline.yaml:13:5: sinks.lake.parquett: unknown key; allowed: parquet, where; did you mean "parquet"
+    pipeline.yaml:13:5: sinks.lake.parquett: unknown key; allowed: opensearch, parquet, where; did you mean "parquet"
       13 |     parquett:
          |     ^^^^^^^^
     "#);
@@ -444,6 +444,41 @@ fn logins_at_kafka() {
     pipeline.yaml:4:78: source.kafka.sasl.mechanism: unknown word `iam`; allowed: plain, scram_sha256, scram_sha512, oauthbearer, msk_iam
       4 |   kafka: { bootstrap: "b:9092", topics: t, format: plain, sasl: { mechanism: iam } }
         |                                                                              ^^^
+    "#);
+}
+
+#[cfg(feature = "opensearch")]
+#[test]
+fn indices_of_opensearch() {
+    let with = |settings: &str| {
+        let search = format!("  search: {{ opensearch: {{ {settings} }} }}\ndead_letters:");
+        broken(&[("dead_letters:", &search)])
+    };
+    assert_snapshot!(with("url: \"http://search.example.com\", index: Messages, login: { basic: { username: a, password: hush } }"), @r#"
+    pipeline.yaml:16:32: sinks.search.opensearch.url: a password would cross the network as it is; an address with `https://` (`http://` to this machine alone)
+      16 |   search: { opensearch: { url: "http://search.example.com", index: Messages, login: { basic: { username: a, password: hu...
+         |                                ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    pipeline.yaml:16:68: sinks.search.opensearch.index: is no name of an index; lower-case letters, digits, `-`, `_` and `.`, a letter or a digit first
+      16 | ...h: { opensearch: { url: "http://search.example.com", index: Messages, login: { basic: { username: a, password: hush } } ...
+         |                                                                ^^^^^^^^
+    "#);
+    assert_snapshot!(with("url: search:9200, index: messages, mapping: { contant: { type: text }, role: { analyzer: spanish }, content: { type: text, analyzer: spanisch } }"), @r#"
+    pipeline.yaml:16:32: sinks.search.opensearch.url: is no address of a cluster; like `https://search.example.com:9200`; who logs in stands in `login`
+      16 |   search: { opensearch: { url: search:9200, index: messages, mapping: { contant: { type: text }, role: { analyzer: spani...
+         |                                ^^^^^^^^^^^
+
+    pipeline.yaml:16:73: sinks.search.opensearch.mapping.contant: no such column after the last stage; a column, or COLUMN.MEMBER of a struct: user_id, timestamp, role, content, tokens_used, metadata, metadata.intent, metadata.language, intent; did you mean "content"
+      16 | ...opensearch: { url: search:9200, index: messages, mapping: { contant: { type: text }, role: { analyzer: spanish }, conten...
+         |                                                                ^^^^^^^
+
+    pipeline.yaml:16:98: sinks.search.opensearch.mapping.role: has no `type`; like `{ type: text, analyzer: spanish }`
+      16 | ...:9200, index: messages, mapping: { contant: { type: text }, role: { analyzer: spanish }, content: { type: text, analyzer...
+         |                                                                ^^^^
+
+    pipeline.yaml:16:127: sinks.search.opensearch.mapping.content: there is no analyzer `spanisch`; standard, spanish, english; did you mean "spanish"
+      16 | ...ng: { contant: { type: text }, role: { analyzer: spanish }, content: { type: text, analyzer: spanisch } } } }
+         |                                                                ^^^^^^^
     "#);
 }
 

@@ -22,6 +22,8 @@ mod golden;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod lake;
+#[cfg(feature = "opensearch")]
+mod opensearch;
 mod program;
 mod reference;
 #[cfg(all(feature = "aws", feature = "kafka"))]

@@ -94,11 +94,12 @@ impl Lane {
     /// may still land.
     async fn prepare(&mut self, record: Record, files: &[StagedFile]) -> Going<()> {
         let key = Key::Record(self.start.partition.clone());
-        let token = record.token;
+        let (token, asked) = (record.token, Instant::now());
         match self.parts.documents.swap(&key, Some(&self.record), record).await? {
             Swapped::Stored(held) => {
                 self.record = held;
                 self.last_swap = Instant::now();
+                self.confirmation.confirm(asked);
                 Ok(())
             }
             Swapped::Lost(current) => {

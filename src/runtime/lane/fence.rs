@@ -1,12 +1,14 @@
 //! Fence and recover: take the record, then finish what it names.
 
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::commit::publish;
+use super::settings::SinkLine;
 use super::{Going, Lane, LaneParts, Stop};
 use crate::component::checkpoint::Key;
 use crate::component::decoder::Versioning;
-use crate::component::{PartitionStart, Record};
+use crate::component::{PartitionStart, Record, SinkKind};
 use crate::error::{Error, Result};
 use crate::mutants::{Mutant, planted};
 use crate::runtime::protocol::{Step, announce};
@@ -141,6 +143,28 @@ fn check(parts: &LaneParts, start: &PartitionStart, record: &Record) -> Result<(
 }
 
 impl Lane {
+    /// See that the record is still this lane's.
+    pub(super) async fn confirm_token(&self) -> Going<()> {
+        let asked = Instant::now();
+        let current = self.parts.load_record(&self.start.partition).await?;
+        match current.is_some_and(|current| current.revision == self.record.revision) {
+            true => {
+                self.confirmation.confirm(asked);
+                Ok(())
+            }
+            false => Err(Stop::Lost),
+        }
+    }
+
+    /// The same where a sink sends to a store that cannot refuse an older holder.
+    pub(super) async fn confirm_where_it_matters(&self) -> Going<()> {
+        let is_versioned = |line: &SinkLine| line.sink.kind() == SinkKind::Versioned;
+        match self.parts.sinks.iter().any(is_versioned) {
+            true => self.confirm_token().await,
+            false => Ok(()),
+        }
+    }
+
     /// Finish the epoch that the record names as pending.
     pub(super) async fn recover(&mut self) -> Going<()> {
         let record = &self.record.content;

@@ -29,7 +29,7 @@ use self::feed::Feed;
 use super::protocol::{Step, announce};
 use super::retry::{Backoff, until_done};
 use super::swap::Held;
-use crate::component::{Control, EpochId, Gap, PartitionStart, Record};
+use crate::component::{Confirmation, Control, EpochId, Gap, PartitionStart, Record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Position;
 use crate::event::flood::FloodGuard;
@@ -114,6 +114,7 @@ pub struct Lane {
     control: Control,
     orders: watch::Receiver<LaneOrder>,
     last_swap: Instant,
+    confirmation: Confirmation,
     metrics: LaneMetrics,
     /// Up to where the lane has taken its partition.
     at: Position,
@@ -195,6 +196,7 @@ impl Lane {
             control,
             orders,
             last_swap,
+            confirmation: Confirmation::now(),
             metrics,
             at,
             newest: None,
@@ -285,10 +287,7 @@ impl Lane {
                     () = backoff.pause(&self.parts.documents.context) => {}
                 }
                 // The sink may have failed because the partition is another's by now.
-                let current = self.parts.load_record(&self.start.partition).await?;
-                if current.is_none_or(|current| current.revision != self.record.revision) {
-                    return Err(Stop::Lost);
-                }
+                self.confirm_token().await?;
                 self.control = self.parts.load_control().await?;
                 self.fence_again().await
             }
@@ -332,6 +331,7 @@ impl Lane {
                 () = told_to_drain(&mut self.orders) => return Ok(Cut::Drain),
                 () = tokio::time::sleep_until(control_due) => {
                     self.show_lag();
+                    self.confirm_where_it_matters().await?;
                     if self.control_changed().await? {
                         if !planted(Mutant::ControlAdoptedInOpenEpoch) {
                             return Ok(Cut::Control);
@@ -414,6 +414,7 @@ impl Lane {
                 () = tokio::time::sleep(CONTROL_INTERVAL) => {
                     self.metrics.waiting(true);
                     self.show_lag();
+                    self.confirm_where_it_matters().await?;
                     if self.control_changed().await? {
                         return Err(Stop::Redo(Redo::ControlChanged));
                     }
@@ -463,6 +464,7 @@ impl Lane {
             epoch: self.record.content.last_epoch() + 1,
             from: self.record.content.next.clone(),
             control: self.control.number,
+            confirmation: self.confirmation.clone(),
         }
     }
 }

@@ -1,0 +1,132 @@
+use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+
+use super::*;
+use crate::event::batch::RawRows;
+use crate::event::system::UTC;
+use crate::event::{Position, PositionRange, SystemColumns};
+
+/// A batch of rows `0..`, of which row `n` has the key `k<n>`, the version `n + 1` and the text `t<n>`.
+pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Arc<Batch> {
+    let rows = 0..operations.len() as i64;
+    let texts = StringViewArray::from_iter_values(rows.clone().map(|row| format!("t{row}")));
+    let times = TimestampMicrosecondArray::from_iter_values(rows.clone());
+    Arc::new(Batch {
+        rows: RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).unwrap(),
+        system: SystemColumns {
+            op: StringViewArray::from_iter_values(operations),
+            key: StringViewArray::from_iter_values(rows.clone().map(|row| format!("k\"{row}"))),
+            event_time: times.with_timezone(UTC.clone()),
+            version: Int64Array::from_iter_values(rows.clone().map(|row| row + 1)),
+            stream: "s".into(),
+            partition: "p".into(),
+            position: Arc::new(Int64Array::from_iter_values(rows)),
+            before: None,
+            extra: None,
+            message: None,
+        },
+        raw: RawRows::none(),
+        kept: None,
+        before: None,
+        range: PositionRange::new(Position::Offset(0), Position::Offset(9)),
+        events: operations.len() as u64,
+        bytes: 0,
+        rejects: Vec::new(),
+    })
+}
+
+fn bulk(operations: &[&str]) -> Bulk {
+    let batch = batch(operations);
+    Bulk::of(&batch, &Documents::of(&batch, Vec::new()), false).unwrap()
+}
+
+fn text(bulk: &Bulk) -> String {
+    String::from_utf8(bulk.body().to_vec()).unwrap()
+}
+
+fn answer(body: &str) -> Answer {
+    Answer { status: 200, body: body.to_owned().into() }
+}
+
+const FOUR: [&str; 4] = ["insert", "expire", "delete", "update"];
+
+#[test]
+fn rows_are_documents_and_deletes_of_their_versions() {
+    let bulk = bulk(&FOUR);
+    insta::assert_snapshot!(text(&bulk), @r#"
+    {"index":{"_id":"k\"0","version":1,"version_type":"external"}}
+    {"text":"t0"}
+    {"delete":{"_id":"k\"2","version":3,"version_type":"external"}}
+    {"index":{"_id":"k\"3","version":4,"version_type":"external"}}
+    {"text":"t3"}
+    "#);
+    let rows: Vec<usize> = bulk.items.iter().map(|item| item.origin.row).collect();
+    assert_eq!(rows, [0, 2, 3]);
+}
+
+#[test]
+fn parts_of_a_bulk_are_bulks_too() {
+    let whole = text(&bulk(&FOUR));
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    let mut rest = bulk(&FOUR);
+    let first = rest.take(1);
+    assert_eq!((text(&first), text(&rest)), (lines[..2].concat(), lines[2..].concat()));
+    let first = rest.take(lines[2].len() + lines[3].len() + lines[4].len());
+    assert_eq!((text(&first), rest.is_empty()), (lines[2..].concat(), true));
+    let mut some = bulk(&FOUR);
+    some.keep(&[0, 2]);
+    assert_eq!(text(&some), [&lines[..2], &lines[3..]].concat().concat());
+    some.append(bulk(&["delete"]));
+    assert_eq!(some.items.len(), 3);
+    some.keep(&[2]);
+    assert_eq!(
+        text(&some),
+        "{\"delete\":{\"_id\":\"k\\\"0\",\"version\":1,\"version_type\":\"external\"}}\n"
+    );
+}
+
+#[test]
+fn each_item_has_an_outcome_of_its_own() {
+    let bulk =
+        bulk(&["insert", "insert", "delete", "delete", "insert", "insert", "insert", "insert"]);
+    let error = |kind: &str| format!(r#""error":{{"type":"{kind}","reason":"because"}}"#);
+    let conflict = error("version_conflict_engine_exception");
+    let body = format!(
+        r#"{{"errors":true,"items":[
+            {{"index":{{"status":201}}}}, {{"index":{{"status":409,{conflict}}}}},
+            {{"delete":{{"status":404}}}}, {{"delete":{{"status":404,{}}}}},
+            {{"index":{{"status":429,{}}}}}, {{"index":{{"status":429,{}}}}},
+            {{"index":{{"status":400,"error":{{"type":"mapper_parsing_exception","reason":"failed to parse","caused_by":{{"type":"x","reason":"For input string: \"a\""}}}}}}}},
+            {{"index":{{"status":503,{}}}}} ]}}"#,
+        error("index_not_found_exception"),
+        error("es_rejected_execution_exception"),
+        error("cluster_block_exception"),
+        error("unavailable_shards_exception"),
+    );
+    let found = outcomes(&bulk.items, &answer(&body)).unwrap();
+    let because = |kind: &str, status: u16| format!("{kind}: because (status {status})");
+    use Outcome::{Blocked, Done, Later, Refused};
+    assert_eq!(
+        found,
+        [
+            Done,
+            Done,
+            Done,
+            Blocked(because("index_not_found_exception", 404)),
+            Later(because("es_rejected_execution_exception", 429)),
+            Blocked(because("cluster_block_exception", 429)),
+            Refused("mapper_parsing_exception: failed to parse: x: For input string: \"a\" (status 400)".into()),
+            Later(because("unavailable_shards_exception", 503)),
+        ]
+    );
+}
+
+#[test]
+fn an_answer_that_does_not_speak_of_each_item_says_nothing() {
+    let bulk = bulk(&["insert", "insert"]);
+    for body in ["", "[]", "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}}]}"] {
+        let error = outcomes(&bulk.items, &answer(body)).unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+    }
+    let all = r#"{"errors":false,"items":[{"index":{"status":201}},{"index":{"status":200}}]}"#;
+    assert_eq!(outcomes(&bulk.items, &answer(all)).unwrap(), [Outcome::Done, Outcome::Done]);
+}

@@ -1,0 +1,161 @@
+//! Requests to the cluster.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use opensearch::auth::Credentials;
+use opensearch::cert::{Certificate, CertificateValidation};
+use opensearch::http::headers::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use opensearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
+use opensearch::http::{Method, Url};
+use serde_json::Value;
+
+use super::config::{LoginConfig, OpensearchConfig};
+use crate::component::Context;
+use crate::error::{Error, ErrorKind, Result, ResultExt, innermost};
+
+/// How long an answer is waited for. With the time since a partition was last known to be one's own
+/// it bounds how late a request can arrive.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the cluster said.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    /// Its body, where that is JSON; else nothing.
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Why the cluster refused, in its own words.
+    pub(super) fn reason(&self) -> String {
+        let said = self.json();
+        match reason_of(said.get("error").unwrap_or(&Value::Null)) {
+            Some(reason) => format!("{reason} (HTTP {})", self.status),
+            None => format!("HTTP {}", self.status),
+        }
+    }
+}
+
+/// Type and reason of an error, with the innermost cause, which says what the others do not.
+pub(super) fn reason_of(error: &Value) -> Option<String> {
+    if let Some(text) = error.as_str() {
+        return Some(text.to_owned());
+    }
+    let text = |error: &Value| {
+        let member = |name| error.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        match (member("type"), member("reason")) {
+            (kind, reason) if reason.is_empty() => kind,
+            (kind, reason) => format!("{kind}: {reason}"),
+        }
+    };
+    let mut last = error;
+    let mut told = text(error);
+    while let Some(cause) = last.get("caused_by") {
+        last = cause;
+        told = format!("{told}: {}", text(cause));
+    }
+    (!told.is_empty()).then_some(told)
+}
+
+/// Asks a cluster. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client {
+    transport: Transport,
+    compress: bool,
+    url: String,
+}
+
+impl Client {
+    /// A client of the cluster that `config` names. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// `Config` where an address, a certificate or the credentials of the process are no good.
+    pub(super) async fn new(config: &OpensearchConfig, context: &Context) -> Result<Self> {
+        let url = Url::parse(&config.url)
+            .or_error(ErrorKind::Config, || format!("`{}` is no address", config.url))?;
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
+            .timeout(TIMEOUT)
+            .disable_proxy();
+        if let Some(path) = &config.ca {
+            let failed = || format!("cannot read the certificates in {path}");
+            let pem = std::fs::read(path).or_error(ErrorKind::Config, failed)?;
+            let trusted = Certificate::from_pem(&pem).or_error(ErrorKind::Config, failed)?;
+            builder = builder.cert_validation(CertificateValidation::Full(trusted));
+        }
+        builder = match &config.login {
+            None => builder,
+            Some(LoginConfig::Basic(login)) => builder.auth(Credentials::Basic(
+                login.username.clone(),
+                login.password.reveal().to_owned(),
+            )),
+            #[cfg(feature = "aws")]
+            Some(LoginConfig::Sigv4(login)) => {
+                let (credentials, region) = context.aws.signer().await?;
+                let service = match login.service {
+                    super::config::SigningService::Es => "es",
+                    super::config::SigningService::Aoss => "aoss",
+                };
+                builder.auth(Credentials::AwsSigV4(credentials, region)).service_name(service)
+            }
+        };
+        let _ = context;
+        let transport = builder
+            .build()
+            .or_error(ErrorKind::Config, || format!("cannot make a client of {}", config.url))?;
+        Ok(Self { transport, compress: config.compress, url: config.url.clone() })
+    }
+
+    /// The address, for messages.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Send a request, whatever the answer's status.
+    ///
+    /// # Errors
+    /// `Retryable` where no whole answer came: what became of the request is not known.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<Bytes>,
+    ) -> Result<Answer> {
+        let mut headers = HeaderMap::new();
+        if path.ends_with("_bulk") {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        }
+        let body = match body {
+            Some(body) if self.compress => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                Some(compressed(&body)?)
+            }
+            body => body,
+        };
+        let failed = |cause: opensearch::Error| {
+            let why = innermost(&cause);
+            Error::retryable(format!("no answer of {}: {why}", self.url))
+        };
+        let answer = self.transport.send(method, path, headers, Some(query), body, Some(TIMEOUT));
+        let answer = answer.await.map_err(failed)?;
+        let status = answer.status_code().as_u16();
+        let body = answer.bytes().await.map_err(failed)?;
+        Ok(Answer { status, body })
+    }
+}
+
+fn compressed(body: &[u8]) -> Result<Bytes> {
+    let pack = || -> std::io::Result<Vec<u8>> {
+        let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+        std::io::Write::write_all(&mut encoder, body)?;
+        encoder.finish()
+    };
+    pack().map(Bytes::from).or_error(ErrorKind::Fatal, || "cannot compress a request".to_owned())
+}
