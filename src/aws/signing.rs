@@ -3,11 +3,15 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_config::Region;
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 use aws_sigv4::http_request::{
     SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Aws;
 use super::failure::no_credentials;
@@ -38,6 +42,35 @@ pub struct Presigned {
     pub expires_micros: i64,
 }
 
+/// How long credentials are used before they are asked for again.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Credentials for whoever signs many requests: a role's are not asked for each time.
+#[derive(Debug)]
+struct Remembered {
+    provider: SharedCredentialsProvider,
+    last: Mutex<Option<(Instant, Credentials)>>,
+}
+
+impl ProvideCredentials for Remembered {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            let mut last = self.last.lock().await;
+            if let Some((at, credentials)) = &*last
+                && at.elapsed() < REMEMBERED
+            {
+                return Ok(credentials.clone());
+            }
+            let credentials = self.provider.provide_credentials().await?;
+            *last = Some((Instant::now(), credentials.clone()));
+            Ok(credentials)
+        })
+    }
+}
+
 impl Aws {
     /// The region of the pipeline, the environment or the profile.
     pub async fn region(&self) -> Option<String> {
@@ -56,7 +89,8 @@ impl Aws {
         let region = found.region().cloned().ok_or_else(|| {
             Error::config("no AWS region is known: set `aws.region`, or AWS_REGION")
         })?;
-        Ok((credentials, region))
+        let remembered = Remembered { provider: credentials, last: Mutex::default() };
+        Ok((SharedCredentialsProvider::new(remembered), region))
     }
 
     /// Sign by AWS Signature Version 4, in the query of the address.

@@ -13,8 +13,22 @@ use crate::sinks::opensearch::config::LoginConfig;
 /// Bytes that the name of an index may have, with the `-1` behind it.
 const LONGEST_NAME: usize = 250;
 /// What documents have beside their fields.
-const RESERVED: [&str; 8] =
-    ["_field_names", "_id", "_ignored", "_index", "_routing", "_source", "_type", "_version"];
+const RESERVED: [&str; 12] = [
+    "_doc_count",
+    "_field_names",
+    "_id",
+    "_ignored",
+    "_index",
+    "_nested_path",
+    "_primary_term",
+    "_routing",
+    "_seq_no",
+    "_source",
+    "_type",
+    "_version",
+];
+/// Bytes of the largest bulk: clusters take bodies of 100 MB at most, small ones of 10.
+const MOST_BULK_BYTES: u64 = 64 << 20;
 
 /// Addresses, names and logins.
 pub(super) fn everything(check: &mut Check<'_>) {
@@ -41,6 +55,13 @@ pub(super) fn everything(check: &mut Check<'_>) {
                 "is no address of a cluster",
                 "like `https://search.example.com:9200`; who logs in stands in `login`",
             ),
+        }
+        let is_twice = |(at, field)| search.system.iter().take(at).any(|other| other == field);
+        if search.system.iter().enumerate().any(is_twice) {
+            report("system", "names a field twice", "each field once");
+        }
+        if !(1..=MOST_BULK_BYTES).contains(&search.bulk_size.bytes()) {
+            report("bulk_size", "is no useful size", "from 1B to 64MiB");
         }
         if !is_index(&search.index) {
             report(
@@ -113,7 +134,16 @@ fn mapped(
         let allowed = format!("a column, or COLUMN.MEMBER of a struct: {}", known.join(", "));
         return Some(finding.allowed(allowed).suggest(closest(path, known)));
     }
-    if mapping.get("type").and_then(Value::as_str).is_none() {
+    let kind = mapping.get("type").and_then(Value::as_str);
+    let is_object = matches!(kind, Some("object" | "nested"));
+    if is_object && mapping.get("properties").is_none() {
+        let finding =
+            check.document.finding_at(steps, "has no `properties`, so that no member fits");
+        return Some(
+            finding.allowed("leave it out, or say what its members are by `COLUMN.MEMBER`"),
+        );
+    }
+    if kind.is_none() {
         let finding = check.document.finding_at(steps, "has no `type`");
         return Some(finding.allowed("like `{ type: text, analyzer: spanish }`"));
     }

@@ -5,7 +5,7 @@ use tracing::debug;
 
 use super::commit::publish;
 use super::settings::SinkLine;
-use super::{Going, Lane, LaneParts, Stop};
+use super::{CONTROL_INTERVAL, Going, Lane, LaneParts, Stop};
 use crate::component::checkpoint::Key;
 use crate::component::decoder::Versioning;
 use crate::component::{PartitionStart, Record, SinkKind};
@@ -156,10 +156,12 @@ impl Lane {
         }
     }
 
-    /// The same where a sink sends to a store that cannot refuse an older holder.
+    /// The same where a sink sends to a store that cannot refuse an older holder, unless it was seen a
+    /// moment ago.
     pub(super) async fn confirm_where_it_matters(&self) -> Going<()> {
         let is_versioned = |line: &SinkLine| line.sink.kind() == SinkKind::Versioned;
-        match self.parts.sinks.iter().any(is_versioned) {
+        let is_due = self.confirmation.age() >= CONTROL_INTERVAL / 2;
+        match is_due && self.parts.sinks.iter().any(is_versioned) {
             true => self.confirm_token().await,
             false => Ok(()),
         }

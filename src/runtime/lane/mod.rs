@@ -171,6 +171,7 @@ impl Lane {
             true => parts.load_record(&start.partition).await?,
             false => None,
         };
+        let asked = Instant::now();
         let mut record = fence::fence(&parts, &start).await?;
         if let Some(stale) = stale {
             record.content.next = stale.content.next;
@@ -196,7 +197,7 @@ impl Lane {
             control,
             orders,
             last_swap,
-            confirmation: Confirmation::now(),
+            confirmation: Confirmation::at(asked),
             metrics,
             at,
             newest: None,
@@ -318,6 +319,7 @@ impl Lane {
     }
 
     async fn take_batches(&mut self, epoch: &mut OpenEpoch, feed: &mut Feed) -> Going<Cut> {
+        self.confirm_where_it_matters().await?;
         let mut control_due = Instant::now() + CONTROL_INTERVAL;
         let commit = self.parts.settings.commit.clone();
         loop {

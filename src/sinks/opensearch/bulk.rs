@@ -12,18 +12,34 @@ use serde_json::Value;
 
 use super::client::{Answer, reason_of};
 use crate::error::{Error, Result};
-use crate::event::Batch;
-use crate::memory::Charge;
+use crate::event::{Batch, DeadLetter, Stage};
+use crate::memory::{Charge, MemoryBudget};
 use crate::sinks::documents::{Documents, Fate, id_of};
 
-/// What a part of an answer is asked for: whether all went well, and each item's status and error.
-pub(super) const ANSWER_PARTS: &str = "errors,items.*.status,items.*.error";
+/// What of an answer is asked for: each item's status and error.
+pub(super) const ANSWER_PARTS: &str = "items.*.status,items.*.error";
+
+/// What the letters of refused items are made of, without the rows themselves. It is held, and counted
+/// against the budget, until the last item of its batch is answered.
+#[derive(Debug)]
+pub(super) struct Source {
+    batch: Batch,
+    bytes: usize,
+    _charge: Charge,
+}
 
 /// The row that an item stands for.
 #[derive(Debug, Clone)]
 pub(super) struct Origin {
-    pub(super) batch: Arc<Batch>,
-    pub(super) row: usize,
+    source: Arc<Source>,
+    row: usize,
+}
+
+impl Origin {
+    /// The letter of the row, which `stage` refuses.
+    pub(super) fn letter(&self, stage: Stage, reason: String) -> DeadLetter {
+        self.source.batch.letter(stage, self.row, reason)
+    }
 }
 
 /// One item of a bulk: its lines, and where they come from.
@@ -41,52 +57,67 @@ pub(super) struct Item {
 pub(super) struct Bulk {
     bytes: Vec<u8>,
     pub(super) items: Vec<Item>,
-    charges: Vec<Charge>,
 }
 
 impl Bulk {
-    /// The items of every row of `batch`. `charge` counts their bytes.
+    /// The items of every row of `batch`, whose documents are `documents`. What it holds is counted
+    /// against `memory`.
     ///
     /// # Errors
     /// `Fatal` where a column has a type that no JSON stands for.
     pub(super) fn of(
-        batch: &Arc<Batch>,
+        batch: Batch,
         documents: &Documents,
         expire_deletes: bool,
+        memory: &Arc<MemoryBudget>,
     ) -> Result<Self> {
         let failed = |cause| Error::fatal("cannot write rows as documents").caused_by(cause);
         let mut encoder = documents.encoder().map_err(failed)?;
-        let mut bulk = Self::default();
+        let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(batch.len()));
         for row in 0..batch.len() {
             let fate = Fate::of(batch.system.op.value(row), expire_deletes);
-            let start = bulk.bytes.len();
+            let start = bytes.len();
             let action = match fate {
                 Fate::Keep => continue,
                 Fate::Index => "index",
                 Fate::Delete => "delete",
             };
             let id = id_of(batch.system.key.value(row));
-            bulk.bytes.extend_from_slice(format!("{{\"{action}\":{{\"_id\":").as_bytes());
-            serde_json::to_writer(&mut bulk.bytes, &id)
+            bytes.extend_from_slice(format!("{{\"{action}\":{{\"_id\":").as_bytes());
+            serde_json::to_writer(&mut bytes, &id)
                 .map_err(|cause| Error::fatal("cannot write an id").caused_by(cause))?;
             let version = batch.system.version.value(row);
             let rest = format!(",\"version\":{version},\"version_type\":\"external\"}}}}\n");
-            bulk.bytes.extend_from_slice(rest.as_bytes());
+            bytes.extend_from_slice(rest.as_bytes());
             if fate == Fate::Index {
-                encoder.write(row, &mut bulk.bytes);
-                bulk.bytes.push(b'\n');
+                encoder.write(row, &mut bytes);
+                bytes.push(b'\n');
             }
-            let end = bulk.bytes.len();
-            let origin = Origin { batch: batch.clone(), row };
-            bulk.items.push(Item { start, end, is_delete: fate == Fate::Delete, origin });
+            places.push((start, bytes.len(), fate == Fate::Delete, row));
         }
-        Ok(bulk)
+        let rows = batch.rows.slice(0, 0);
+        let batch = Batch { rows, before: None, kept: None, rejects: Vec::new(), ..batch };
+        let held = batch.raw.data.len() + bytes.len();
+        let source = Arc::new(Source { batch, bytes: held, _charge: memory.charge(held) });
+        let item = |(start, end, is_delete, row)| {
+            let origin = Origin { source: source.clone(), row };
+            Item { start, end, is_delete, origin }
+        };
+        Ok(Self { items: places.into_iter().map(item).collect(), bytes })
     }
 
-    /// Count its bytes against a budget for as long as they are held.
-    pub(super) fn charged(mut self, charge: Charge) -> Self {
-        self.charges.push(charge);
-        self
+    /// Bytes that it keeps in memory: those of its lines, and of the batches that its letters would be
+    /// made of.
+    pub(super) fn held(&self) -> usize {
+        let (mut held, mut last) = (0, None);
+        // The items of one batch stand together.
+        for item in &self.items {
+            let source = Arc::as_ptr(&item.origin.source);
+            if last.replace(source) != Some(source) {
+                held += item.origin.source.bytes;
+            }
+        }
+        held
     }
 
     /// Bytes of its lines.
@@ -113,10 +144,9 @@ impl Bulk {
             end: item.end + offset,
             ..item
         }));
-        self.charges.append(&mut other.charges);
     }
 
-    /// Take the first items off, of at most `bytes`, but one at least. The rest keeps the charges.
+    /// Take the first items off, of at most `bytes`, but one at least.
     pub(super) fn take(&mut self, bytes: usize) -> Self {
         let count = self.items.partition_point(|item| item.end <= bytes).max(1);
         if count >= self.items.len() {
@@ -128,7 +158,6 @@ impl Bulk {
         let first = Self {
             bytes: std::mem::replace(&mut self.bytes, tail),
             items: std::mem::take(&mut self.items),
-            charges: Vec::new(),
         };
         self.items = rest;
         for item in &mut self.items {
@@ -166,8 +195,6 @@ pub(super) enum Outcome {
 #[derive(Deserialize)]
 struct Answered {
     #[serde(default)]
-    errors: bool,
-    #[serde(default)]
     items: Vec<std::collections::HashMap<String, ItemAnswer>>,
 }
 
@@ -191,9 +218,6 @@ pub(super) fn outcomes(items: &[Item], answer: &Answer) -> Result<Vec<Outcome>> 
             items.len(),
             answered.items.len()
         )));
-    }
-    if !answered.errors {
-        return Ok(vec![Outcome::Done; items.len()]);
     }
     let each = items.iter().zip(answered.items);
     Ok(each

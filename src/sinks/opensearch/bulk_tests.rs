@@ -6,11 +6,11 @@ use crate::event::system::UTC;
 use crate::event::{Position, PositionRange, SystemColumns};
 
 /// A batch of rows `0..`, of which row `n` has the key `k<n>`, the version `n + 1` and the text `t<n>`.
-pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Arc<Batch> {
+pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Batch {
     let rows = 0..operations.len() as i64;
     let texts = StringViewArray::from_iter_values(rows.clone().map(|row| format!("t{row}")));
     let times = TimestampMicrosecondArray::from_iter_values(rows.clone());
-    Arc::new(Batch {
+    Batch {
         rows: RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).unwrap(),
         system: SystemColumns {
             op: StringViewArray::from_iter_values(operations),
@@ -31,12 +31,13 @@ pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Arc<Batch> {
         events: operations.len() as u64,
         bytes: 0,
         rejects: Vec::new(),
-    })
+    }
 }
 
 fn bulk(operations: &[&str]) -> Bulk {
-    let batch = batch(operations);
-    Bulk::of(&batch, &Documents::of(&batch, Vec::new()), false).unwrap()
+    let (batch, memory) = (batch(operations), MemoryBudget::new(1 << 20));
+    let documents = Documents::of(&batch, Vec::new());
+    Bulk::of(batch, &documents, false, &memory).unwrap()
 }
 
 fn text(bulk: &Bulk) -> String {
@@ -91,7 +92,7 @@ fn each_item_has_an_outcome_of_its_own() {
     let error = |kind: &str| format!(r#""error":{{"type":"{kind}","reason":"because"}}"#);
     let conflict = error("version_conflict_engine_exception");
     let body = format!(
-        r#"{{"errors":true,"items":[
+        r#"{{"items":[
             {{"index":{{"status":201}}}}, {{"index":{{"status":409,{conflict}}}}},
             {{"delete":{{"status":404}}}}, {{"delete":{{"status":404,{}}}}},
             {{"index":{{"status":429,{}}}}}, {{"index":{{"status":429,{}}}}},
@@ -123,10 +124,28 @@ fn each_item_has_an_outcome_of_its_own() {
 #[test]
 fn an_answer_that_does_not_speak_of_each_item_says_nothing() {
     let bulk = bulk(&["insert", "insert"]);
-    for body in ["", "[]", "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}}]}"] {
+    for body in ["", "[]", "{\"items\":[{\"index\":{\"status\":201}}]}"] {
         let error = outcomes(&bulk.items, &answer(body)).unwrap_err();
         assert!(error.is_retryable(), "{error}");
     }
-    let all = r#"{"errors":false,"items":[{"index":{"status":201}},{"index":{"status":200}}]}"#;
+    let all = r#"{"items":[{"index":{"status":201}},{"index":{"status":200}}]}"#;
     assert_eq!(outcomes(&bulk.items, &answer(all)).unwrap(), [Outcome::Done, Outcome::Done]);
+}
+
+#[test]
+fn what_a_bulk_holds_is_counted_until_its_last_item_is_gone() {
+    let memory = MemoryBudget::new(1 << 20);
+    let batch = batch(&FOUR);
+    let raw = RawRows { data: vec![0; 1000].into(), ..RawRows::none() };
+    let batch = Batch { raw, ..batch };
+    let documents = Documents::of(&batch, Vec::new());
+    let mut whole = Bulk::of(batch, &documents, false, &memory).unwrap();
+    let held = whole.len() + 1000;
+    assert_eq!((whole.held(), memory.used()), (held, held));
+    let first = whole.take(1);
+    assert_eq!((first.held(), whole.held(), memory.used()), (held, held, held));
+    drop(whole);
+    assert_eq!(memory.used(), held);
+    drop(first);
+    assert_eq!(memory.used(), 0);
 }

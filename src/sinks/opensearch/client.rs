@@ -143,11 +143,15 @@ impl Client {
             let why = innermost(&cause);
             Error::retryable(format!("no answer of {}: {why}", self.url))
         };
-        let answer = self.transport.send(method, path, headers, Some(query), body, Some(TIMEOUT));
-        let answer = answer.await.map_err(failed)?;
-        let status = answer.status_code().as_u16();
-        let body = answer.bytes().await.map_err(failed)?;
-        Ok(Answer { status, body })
+        let answer = async {
+            let sent = self.transport.send(method, path, headers, Some(query), body, Some(TIMEOUT));
+            let answer = sent.await.map_err(failed)?;
+            let status = answer.status_code().as_u16();
+            Ok(Answer { status, body: answer.bytes().await.map_err(failed)? })
+        };
+        // Around the signature too, which may ask for credentials.
+        let late = || Error::retryable(format!("no answer of {} in {TIMEOUT:?}", self.url));
+        tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| late())?
     }
 }
 

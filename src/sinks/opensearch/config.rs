@@ -20,8 +20,8 @@ pub struct OpensearchConfig {
     /// How the cluster is logged in at. Without it: not at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<LoginConfig>,
-    /// Certificate authorities that the cluster's certificate is trusted by, a PEM file. Without it:
-    /// those that the machine trusts.
+    /// Certificate authorities that the cluster's certificate is trusted by, beside those that the
+    /// machine trusts: a PEM file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
     /// Settings of fields (OpenSearch's mapping parameters), by column, or `COLUMN.MEMBER` of a

@@ -2,6 +2,7 @@
 
 use opensearch::http::Method;
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::client::{Answer, Client};
 use super::config::OpensearchConfig;
@@ -18,8 +19,11 @@ const DELETES_REMEMBERED: &str = "1h";
 pub(super) struct Index<'a> {
     pub(super) client: &'a Client,
     pub(super) config: &'a OpensearchConfig,
-    /// Its own name, behind the alias.
+    pub(super) sink: &'a str,
+    /// Its own name, behind the aliases.
     pub(super) name: &'a str,
+    /// The alias that is written to, which nothing but this makes.
+    pub(super) write_alias: &'a str,
     pub(super) definition: &'a Definition,
     pub(super) ownership: &'a Ownership,
     pub(super) contract_version: &'a str,
@@ -31,7 +35,12 @@ impl Index<'_> {
     pub(super) async fn prepare(&self, written_before: bool) -> Result<()> {
         let found = self.ask(Method::Get, &format!("/{}", self.name), None).await?;
         match found.status {
-            200 => self.compare(&found.json()),
+            200 => {
+                let found = found.json();
+                let found = found.get(self.name).unwrap_or(&Value::Null);
+                self.compare(found)?;
+                self.compare_settings(found)
+            }
             404 if written_before => Err(Error::halted(format!(
                 "the index {} of this pipeline is gone from {}, and with it every document: restore it from a snapshot, or begin again with an empty checkpoint",
                 self.name,
@@ -53,7 +62,7 @@ impl Index<'_> {
                 "analysis": self.definition.analysis(),
             },
             "mappings": self.definition.mappings(self.meta()),
-            "aliases": { self.config.index.as_str(): {} },
+            "aliases": { self.config.index.as_str(): {}, self.write_alias: {} },
         });
         let made = self.ask(Method::Put, &format!("/{}", self.name), Some(body)).await?;
         let kind = made.json();
@@ -72,6 +81,7 @@ impl Index<'_> {
         json!({
             "v": FORMAT,
             "pipeline": self.ownership.pipeline,
+            "sink": self.sink,
             "domain": self.ownership.domain,
             "contract": self.contract_version,
         })
@@ -80,7 +90,7 @@ impl Index<'_> {
     /// The index that is there must be this pipeline's, and its fields must be those of the
     /// definition. More fields than these do no harm.
     fn compare(&self, found: &Value) -> Result<()> {
-        let mappings = found.pointer(&format!("/{}/mappings", self.name)).unwrap_or(&Value::Null);
+        let mappings = found.get("mappings").unwrap_or(&Value::Null);
         let meta = mappings.pointer("/_meta/acequia");
         let said = |name: &str| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
         let (name, url) = (self.name, self.client.url());
@@ -94,6 +104,12 @@ impl Index<'_> {
                 return Err(Error::halted(format!(
                     "the index {name} of {url} belongs to pipeline `{pipeline}`, this is pipeline `{}`: name another by `index`",
                     self.ownership.pipeline
+                )));
+            }
+            _ if said("sink") != Some(self.sink) => {
+                return Err(Error::halted(format!(
+                    "the index {name} of {url} belongs to sink `{}` of this pipeline: name another by `index`",
+                    said("sink").unwrap_or_default()
                 )));
             }
             (_, domain) if domain != Some(&self.ownership.domain) => {
@@ -113,6 +129,28 @@ impl Index<'_> {
                 some.join("; ")
             ))),
         }
+    }
+
+    /// The aliases lead to it, and it remembers deletes for long enough.
+    fn compare_settings(&self, found: &Value) -> Result<()> {
+        let (name, url) = (self.name, self.client.url());
+        for alias in [self.config.index.as_str(), self.write_alias] {
+            let leads = found.get("aliases").and_then(|aliases| aliases.get(alias)).is_some();
+            if !leads {
+                return Err(Error::halted(format!(
+                    "the alias {alias} of {url} does not lead to the index {name} any more: put it back, or name another index by `index`"
+                )));
+            }
+        }
+        let remembered = found.pointer("/settings/index/gc_deletes").and_then(Value::as_str);
+        if remembered != Some(DELETES_REMEMBERED) {
+            warn!(
+                index = name,
+                "the setting `gc_deletes` of the index is {}, it was made with {DELETES_REMEMBERED}: what is sent late may bring deleted documents back",
+                remembered.unwrap_or("60s, the default")
+            );
+        }
+        Ok(())
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<Value>) -> Result<Answer> {

@@ -46,6 +46,8 @@ struct Shared {
     name: Arc<str>,
     /// The name of the index itself.
     index: String,
+    /// What is written to.
+    write_alias: String,
     client: Client,
     limit: Limit,
     bulk_bytes: usize,
@@ -147,6 +149,7 @@ impl OpensearchSink {
             Ok(Arc::new(Shared {
                 name: self.name.clone(),
                 index: self.index(),
+                write_alias: format!("{}-write", self.index()),
                 client: Client::new(&self.config, &self.context).await?,
                 limit: Limit::new(self.config.requests),
                 bulk_bytes: bulk_bytes.max(1),
@@ -175,7 +178,9 @@ impl Sink for OpensearchSink {
         let index = Index {
             client: &shared.client,
             config: &self.config,
+            sink: &self.name,
             name: &shared.index,
+            write_alias: &shared.write_alias,
             definition: &self.definition,
             ownership: &self.ownership,
             contract_version: &self.contract_version,

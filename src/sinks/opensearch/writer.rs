@@ -1,14 +1,15 @@
 //! Sends the rows of one epoch.
 //!
-//! Rows become a bulk as soon as they come. One that finds no other request of this writer under way
-//! goes at once; else it waits for its like, up to the size of a bulk. Order does not matter: the
-//! index keeps the highest version of a key.
+//! Rows become a bulk as soon as they come. One that finds fewer than a few requests of this writer
+//! under way goes at once; else it waits for its like, up to the size of a bulk. Order does not matter:
+//! the index keeps the highest version of a key.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use opensearch::http::Method;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ use crate::sinks::documents::Documents;
 
 /// A partition that was not known to be this process's for so long is not sent for.
 const SEND_DEADLINE: Duration = TIMEOUT;
+/// What waits may hold so many times the bytes of a bulk: many small deletes stand for large records.
+const HELD_TIMES: usize = 2;
 /// Requests of one writer that are under way at once.
 const AT_ONCE: usize = 4;
 /// A request that nothing comes of is given up after this long, and the epoch is read again.
@@ -79,14 +82,12 @@ impl Drop for BulkWriter {
 #[async_trait]
 impl EpochWriter for BulkWriter {
     async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
-        let batch = Arc::new(rows.batch);
+        let batch = rows.batch;
         self.rows += batch.len() as u64;
         let shared = self.shared.clone();
         let bulk = compute::run(&self.shared.context.compute, move || {
             let documents = Documents::of(&batch, shared.system_columns(&batch));
-            let bulk = Bulk::of(&batch, &documents, shared.expire_deletes)?;
-            let charge = shared.context.memory.charge(bulk.len());
-            Ok::<_, Error>(bulk.charged(charge))
+            Bulk::of(batch, &documents, shared.expire_deletes, &shared.context.memory)
         })
         .await??;
         if bulk.is_empty() {
@@ -120,7 +121,7 @@ impl Sender {
         let mut flying = JoinSet::new();
         let (mut waiting, mut is_over) = (Bulk::default(), false);
         loop {
-            while waiting.len() < self.shared.bulk_bytes
+            while self.has_room(&waiting)
                 && let Ok(more) = coming.try_recv()
             {
                 waiting.append(more);
@@ -142,7 +143,7 @@ impl Sender {
                     });
                     self.letters.extend(sent??);
                 }
-                more = coming.recv(), if !is_over && waiting.len() < self.shared.bulk_bytes => {
+                more = coming.recv(), if !is_over && self.has_room(&waiting) => {
                     match more {
                         Some(more) => waiting.append(more),
                         None => is_over = true,
@@ -150,6 +151,14 @@ impl Sender {
                 }
             }
         }
+    }
+}
+
+impl Sender {
+    /// True where more may wait: neither its lines nor what they hold are too many bytes.
+    fn has_room(&self, waiting: &Bulk) -> bool {
+        let bytes = self.shared.bulk_bytes;
+        waiting.len() < bytes && waiting.held() < bytes.saturating_mul(HELD_TIMES)
     }
 }
 
@@ -237,8 +246,9 @@ async fn send(shared: &Shared, confirmation: &Confirmation, bulk: &Bulk) -> Resu
             "the partition was last known to be this process's {age:.0?} ago: nothing was sent"
         )));
     }
-    let path = format!("/{}/_bulk", shared.index);
-    let query = [("filter_path", ANSWER_PARTS), ("timeout", "20s")];
+    // An alias: an index that is gone must not be made anew by what is sent to it.
+    let path = format!("/{}/_bulk", shared.write_alias);
+    let query = [("filter_path", ANSWER_PARTS), ("timeout", "20s"), ("require_alias", "true")];
     let answer = match shared.client.ask(Method::Post, &path, &query, Some(bulk.body())).await {
         Ok(answer) => answer,
         Err(error) if error.is_retryable() => return Ok(Sent::Whole(error.to_string())),
@@ -260,8 +270,9 @@ fn judge(shared: &Shared, bulk: &Bulk, answer: &Answer) -> Result<Sent> {
             }
             Ok(Sent::Each(outcomes))
         }
+        413 => Ok(Sent::Spoiled(answer.reason())),
         // One item that is not even looked at spoils a whole request.
-        400 | 413 => Ok(Sent::Spoiled(answer.reason())),
+        400 if is_about_an_item(answer) => Ok(Sent::Spoiled(answer.reason())),
         429 | 503 => {
             shared.limit.overloaded();
             Ok(Sent::Busy(answer.reason()))
@@ -270,16 +281,32 @@ fn judge(shared: &Shared, bulk: &Bulk, answer: &Answer) -> Result<Sent> {
     }
 }
 
+/// True where the cluster says that it could not read what was sent. What stands between may say 400
+/// for reasons of its own.
+fn is_about_an_item(answer: &Answer) -> bool {
+    let said = answer.json();
+    let kind = said.pointer("/error/type").and_then(Value::as_str).unwrap_or_default();
+    let kinds = [
+        "action_request_validation_exception",
+        "illegal_argument_exception",
+        "json_parse_exception",
+        "parsing_exception",
+        "x_content_parse_exception",
+    ];
+    kinds.contains(&kind)
+}
+
 /// Pauses between tries of one bulk.
 struct Pauses {
     next: Duration,
-    since: Instant,
+    /// When the first try failed of which nothing was taken.
+    since: Option<Instant>,
     is_said: bool,
 }
 
 impl Pauses {
     fn new() -> Self {
-        Self { next: FIRST_PAUSE, since: Instant::now(), is_said: false }
+        Self { next: FIRST_PAUSE, since: None, is_said: false }
     }
 
     /// Some of it was taken: whatever comes next is tried as if it were new.
@@ -288,7 +315,7 @@ impl Pauses {
     }
 
     async fn pause(&mut self, shared: &Shared, why: &str) -> Result<()> {
-        let waited = self.since.elapsed();
+        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
         if waited > PATIENCE {
             return Err(Error::retryable(format!(
                 "{} took nothing of a request for {waited:.0?}: {why}",
@@ -310,7 +337,7 @@ impl Pauses {
 impl Shared {
     /// The letter of an item that the index refuses.
     fn letter(&self, item: &Item, reason: String) -> DeadLetter {
-        item.origin.batch.letter(Stage::Sink(self.name.clone()), item.origin.row, reason)
+        item.origin.letter(Stage::Sink(self.name.clone()), reason)
     }
 }
 
@@ -347,7 +374,7 @@ mod tests {
             confirmation,
         };
         let mut writer = sink.begin(&epoch).await.unwrap();
-        let rows = SinkRows { batch: (*batch).clone(), withheld: None };
+        let rows = SinkRows { batch, withheld: None };
         writer.write(rows).await.unwrap();
         writer.flush().await.unwrap_err()
     }

@@ -153,3 +153,25 @@ fn a_blocked_index_is_waited_for_and_shown() {
         assert_eq!(index.documents()[&id(2)].1["content"], block);
     }
 }
+
+/// Clusters make an index that something is written to, if they are let: one without its mappings, its
+/// alias and its memory of deletes.
+#[test]
+fn an_index_that_is_deleted_in_mid_load_is_not_made_anew() {
+    let Some(node) = services::opensearch::shared_or_skip("opensearch::delivery") else { return };
+    let (folder, index) = (Folder::new(), Index::new(node, "deleted"));
+    pipeline(&folder, &index, ", bulk_size: 64KiB", "");
+    folder.write("a.ndjson", changes(9_000));
+    let mut reads = folder.start(&["run", "pipeline.yaml"]);
+    until_begun(&index);
+    index.ask(Method::Delete, &format!("/{}", index.behind()), None);
+    reads.until_it_says("the index does not take everything, trying again", 1);
+    reads.until_it_says("index_not_found_exception", 1);
+    std::thread::park_timeout(Duration::from_secs(1));
+    for name in [index.behind(), format!("{}-write", index.behind()), index.name.clone()] {
+        assert_eq!(index.ask(Method::Get, &format!("/{name}"), None).0, 404, "{name}");
+    }
+    reads.signal(Signal::KILL);
+    reads.end();
+    folder.run(&["run", "pipeline.yaml"]).exits(3).says("of this pipeline is gone from");
+}

@@ -45,7 +45,8 @@ fn an_index_that_is_not_this_pipeline_s_is_left_alone() {
     let made = &made[&name];
     assert_eq!(made["settings"]["index"]["gc_deletes"], "1h");
     assert_eq!(made["mappings"]["_meta"]["acequia"]["pipeline"], "messages");
-    assert_eq!(made["aliases"], json!({ index.name.clone(): {} }));
+    let write = format!("{name}-write");
+    assert_eq!(made["aliases"], json!({ index.name.clone(): {}, write.as_str(): {} }));
 
     // Another pipeline, another store, other fields.
     let other = Folder::new();
@@ -61,6 +62,13 @@ fn an_index_that_is_not_this_pipeline_s_is_left_alone() {
         .run(&["run", "pipeline.yaml"])
         .exits(3)
         .says("was written under another checkpoint store");
+    index.ask(Method::Delete, &format!("{path}/_alias/{write}"), None);
+    pipeline(&folder, &index, "", "");
+    folder
+        .run(&["run", "pipeline.yaml"])
+        .exits(3)
+        .says(&format!("the alias {write} of {url} does not lead to the index {name} any more"));
+    index.ask(Method::Put, &format!("{path}/_alias/{write}"), None);
     pipeline(&folder, &index, ", mapping: { role: { type: text } }", "");
     folder.run(&["run", "pipeline.yaml"]).exits(2).says(&format!(
         "the fields of the index {name} of {url} are not those that this pipeline wants: `role` is keyword, not text;"

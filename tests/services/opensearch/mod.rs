@@ -24,7 +24,6 @@ cluster.name: acequia-tests
 network.host: 127.0.0.1
 discovery.type: single-node
 node.store.allow_mmap: false
-action.auto_create_index: false
 # Else a full disk of the machine turns indices read-only.
 cluster.routing.allocation.disk.threshold_enabled: false
 ";
