@@ -122,7 +122,7 @@ impl Node {
             }
             while let Some(sent) = sending.join_next().await {
                 let (status, said) = sent.or_error(ErrorKind::Fatal, failed("send a bulk"))??;
-                if status != 200 || said["errors"] != false {
+                if status != 200 || said.get("errors") != Some(&json!(false)) {
                     let shown: String = said.to_string().chars().take(500).collect();
                     return Err(Error::fatal(format!("a bulk was answered {status}: {shown}")));
                 }
@@ -138,7 +138,7 @@ impl Node {
     fn count(&self, index: &str, rows: u64) -> Result<()> {
         self.ask(Method::Post, &format!("/{index}/_refresh"), None)?;
         let (_, said) = self.ask(Method::Get, &format!("/{index}/_count"), None)?;
-        match said["count"].as_u64() {
+        match said.get("count").and_then(Value::as_u64) {
             Some(count) if count == rows => Ok(()),
             count => {
                 Err(Error::fatal(format!("the index {index} has {count:?} documents of {rows}")))
@@ -169,7 +169,8 @@ fn bodies(input: &Input) -> Result<Vec<String>> {
         let line = line.or_error(ErrorKind::Fatal, failed("read the input"))?;
         let row: Value =
             serde_json::from_str(&line).or_error(ErrorKind::Fatal, failed("read a row"))?;
-        let id = json!({ "user_id": row["user_id"], "timestamp": row["timestamp"] }).to_string();
+        let id = json!({ "user_id": row.get("user_id"), "timestamp": row.get("timestamp") });
+        let id = id.to_string();
         let action =
             json!({ "index": { "_id": id, "version": number + 1, "version_type": "external" } });
         // Writing to a text never fails.
