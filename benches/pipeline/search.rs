@@ -169,8 +169,10 @@ fn bodies(input: &Input) -> Result<Vec<String>> {
         let line = line.or_error(ErrorKind::Fatal, failed("read the input"))?;
         let row: Value =
             serde_json::from_str(&line).or_error(ErrorKind::Fatal, failed("read a row"))?;
-        let id = json!({ "user_id": row.get("user_id"), "timestamp": row.get("timestamp") });
-        let id = id.to_string();
+        // The program's id, to the letter: ids in the order of time would be found to be new at once.
+        let member = |name| row.get(name).cloned().unwrap_or_default();
+        let id =
+            format!("{{\"user_id\":{},\"timestamp\":{}}}", member("user_id"), member("timestamp"));
         let action =
             json!({ "index": { "_id": id, "version": number + 1, "version_type": "external" } });
         // Writing to a text never fails.
