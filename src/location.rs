@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use hyper::Uri;
+
 use crate::error::{Error, Result};
 
 /// Where a url points.
@@ -25,6 +27,19 @@ pub struct BucketPrefix {
 
 /// What may stand in a url of a bucket.
 pub const BUCKET_URL: &str = "like `s3://BUCKET/FOLDER`: 3 to 63 lower-case letters, digits, `.` and `-`, then parts that are not empty, `.` or `..`";
+
+/// True where nobody can read on the way what is sent to `url`: it is encrypted, or stays on this
+/// machine.
+pub fn hides_what_is_sent(url: &str) -> bool {
+    let Ok(url) = url.parse::<Uri>() else { return false };
+    let is_this_machine =
+        |host: &str| ["localhost", "127.0.0.1", "[::1]"].contains(&host.to_lowercase().as_str());
+    match (url.scheme_str(), url.host()) {
+        (Some("https"), Some(_)) => true,
+        (Some("http"), Some(host)) => is_this_machine(host),
+        _ => false,
+    }
+}
 
 impl Location {
     /// Read `url`: an absolute path, a `file://` url of one, or `s3://BUCKET/PREFIX`. Relative

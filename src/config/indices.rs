@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::load::Check;
 use crate::document::{Finding, Step, closest};
+use crate::location::hides_what_is_sent;
 use crate::sinks::documents::Analyzer;
 use crate::sinks::opensearch::OpensearchConfig;
 use crate::sinks::opensearch::config::LoginConfig;
@@ -183,12 +184,7 @@ fn address(text: &str) -> Option<bool> {
     if authority.as_str().contains('@') || uri.query().is_some() || authority.host().is_empty() {
         return None;
     }
-    let is_here = matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]");
-    match uri.scheme_str()? {
-        "https" => Some(true),
-        "http" => Some(is_here),
-        _ => None,
-    }
+    matches!(uri.scheme_str()?, "http" | "https").then(|| hides_what_is_sent(text))
 }
 
 fn is_index(name: &str) -> bool {

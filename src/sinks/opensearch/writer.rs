@@ -49,11 +49,7 @@ pub(super) struct BulkWriter {
 impl BulkWriter {
     pub(super) fn new(shared: Arc<Shared>, epoch: &EpochId) -> Self {
         let (bulks, coming) = mpsc::channel(1);
-        let sender = Sender {
-            shared: shared.clone(),
-            confirmation: epoch.confirmation.clone(),
-            letters: vec![],
-        };
+        let sender = Sender { shared: shared.clone(), confirmation: epoch.confirmation.clone() };
         let sender = tokio::spawn(sender.run(coming));
         Self { shared, bulks: Some(bulks), sender: Some(sender), rows: 0 }
     }
@@ -113,12 +109,11 @@ impl EpochWriter for BulkWriter {
 struct Sender {
     shared: Arc<Shared>,
     confirmation: Confirmation,
-    letters: Vec<DeadLetter>,
 }
 
 impl Sender {
-    async fn run(mut self, mut coming: mpsc::Receiver<Bulk>) -> Result<Vec<DeadLetter>> {
-        let mut flying = JoinSet::new();
+    async fn run(self, mut coming: mpsc::Receiver<Bulk>) -> Result<Vec<DeadLetter>> {
+        let (mut flying, mut letters) = (JoinSet::new(), Vec::new());
         let (mut waiting, mut is_over) = (Bulk::default(), false);
         loop {
             while self.has_room(&waiting)
@@ -133,7 +128,7 @@ impl Sender {
                 continue;
             }
             if is_over && waiting.is_empty() && flying.is_empty() {
-                return Ok(self.letters);
+                return Ok(letters);
             }
             tokio::select! {
                 biased;
@@ -141,7 +136,7 @@ impl Sender {
                     let sent = sent.map_err(|cause| {
                         Error::fatal("a bulk request ended early").caused_by(cause)
                     });
-                    self.letters.extend(sent??);
+                    letters.extend(sent??);
                 }
                 more = coming.recv(), if !is_over && self.has_room(&waiting) => {
                     match more {
@@ -152,9 +147,7 @@ impl Sender {
             }
         }
     }
-}
 
-impl Sender {
     /// True where more may wait: neither its lines nor what they hold are too many bytes.
     fn has_room(&self, waiting: &Bulk) -> bool {
         let bytes = self.shared.bulk_bytes;

@@ -1,9 +1,9 @@
 //! How the source logs in: what a pipeline says, and what that comes to.
 
-use hyper::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::location::hides_what_is_sent;
 use crate::secret::Secret;
 
 /// How the source logs in.
@@ -225,18 +225,6 @@ impl SaslMechanism {
             #[cfg(feature = "aws")]
             Self::MskIam => Some(("token", "add `tls: {}`")),
         }
-    }
-}
-
-/// True where nobody can read on the way what is sent to `url`.
-fn hides_what_is_sent(url: &str) -> bool {
-    let Ok(url) = url.parse::<Uri>() else { return false };
-    let is_this_machine =
-        |host: &str| ["localhost", "127.0.0.1", "[::1]"].contains(&host.to_lowercase().as_str());
-    match (url.scheme_str(), url.host()) {
-        (Some("https"), Some(_)) => true,
-        (Some("http"), Some(host)) => is_this_machine(host),
-        _ => false,
     }
 }
 
