@@ -62,6 +62,8 @@ pub(crate) fn jobs(choice: Choice, rows: u64) -> Vec<Job> {
         Choice::Tasks => Vec::new(),
         #[cfg(feature = "opensearch")]
         Choice::Search => Vec::new(),
+        #[cfg(feature = "search")]
+        Choice::Index => Vec::new(),
     }
 }
 

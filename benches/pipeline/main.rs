@@ -13,6 +13,8 @@
 mod comparison;
 mod duckdb;
 mod folders;
+#[cfg(feature = "search")]
+mod index;
 mod inputs;
 mod measurement;
 mod memory;
@@ -44,7 +46,7 @@ const ROWS: u64 = 1_000_000;
 #[cfg(feature = "kafka")]
 const TOPIC_ROWS: u64 = 2_000_000;
 /// Rows of an index, unless other are asked for.
-#[cfg(feature = "opensearch")]
+#[cfg(any(feature = "opensearch", feature = "search"))]
 const SEARCH_ROWS: u64 = 200_000;
 /// Rows of a run of the memory table, unless other are asked for.
 const MEMORY_ROWS: u64 = 2_000_000;
@@ -54,7 +56,7 @@ const MEMORY_ROWS: u64 = 2_000_000;
 #[command(name = "cargo bench --bench pipeline --", max_term_width = 100)]
 struct Options {
     /// Rows of an input; default is 1,000,000, for the memory table and the topic 2,000,000, for the
-    /// index 200,000
+    /// indices 200,000
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rows: Option<u64>,
     /// What to measure
@@ -94,6 +96,9 @@ enum Choice {
     /// An index of OpenSearch, beside a client that only sends; and an idle pipeline's latency
     #[cfg(feature = "opensearch")]
     Search,
+    /// An embedded index, beside a bare writer of the same engine
+    #[cfg(feature = "search")]
+    Index,
     /// The three comparisons with DuckDB
     All,
 }
@@ -154,6 +159,8 @@ fn measure(options: &Options, setup: &Setup) -> Result<()> {
         Choice::Tasks => return tasks::run(setup),
         #[cfg(feature = "opensearch")]
         Choice::Search => return search::run(options.rows.unwrap_or(SEARCH_ROWS), setup),
+        #[cfg(feature = "search")]
+        Choice::Index => return index::run(options.rows.unwrap_or(SEARCH_ROWS), setup),
         _ => {}
     }
     let jobs = comparison::jobs(options.job, options.rows.unwrap_or(ROWS));

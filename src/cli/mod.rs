@@ -13,6 +13,7 @@ mod rows;
 mod run;
 mod sample;
 mod schema;
+mod search;
 mod summary;
 mod terminal;
 mod test;
@@ -70,6 +71,7 @@ enum Verb {
     Test(test::Options),
     Preview(preview::Options),
     Query(query::Options),
+    Search(search::Options),
     DeadLetters(dead_letters::Options),
     Checkpoint(checkpoint::Options),
     Schema(schema::Options),
@@ -100,6 +102,7 @@ pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
         Verb::Test(options) => test::execute(&options, terminal),
         Verb::Preview(options) => preview::execute(&options, terminal),
         Verb::Query(options) => query::execute(&options, terminal),
+        Verb::Search(options) => search::execute(&options, terminal),
         Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
         Verb::Checkpoint(options) => checkpoint::execute(&options, terminal),
         Verb::Schema(options) => schema::execute(&options, terminal),

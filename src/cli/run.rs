@@ -149,6 +149,9 @@ fn next_commands(
         ));
         commands.push(format!("{program} query {file} \"SELECT * FROM {table}_current LIMIT 5\""));
     }
+    if loaded.pipeline.sinks.values().any(|sink| sink.documents().is_some()) {
+        commands.push(format!("{program} search {file} --limit 5"));
+    }
     if dead_letters > 0 {
         commands.push(format!("{program} dead-letters list {file}"));
     }

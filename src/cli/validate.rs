@@ -70,7 +70,7 @@ fn facts(loaded: &Loaded) -> Vec<Vec<String>> {
     }
     for (name, sink) in &pipeline.sinks {
         let filter = if sink.condition.is_some() { ", filtered" } else { "" };
-        let (kind, once) = (sink_kind(sink), sink.kind());
+        let (kind, once) = (sink.kind_name(), sink.kind());
         rows.push(row("sink", format!("{name}: {kind}, {}{filter}", once.as_str())));
     }
     rows.push(row("dead letters", format!("at most {}", dead_letter_limit(loaded))));
@@ -80,11 +80,6 @@ fn facts(loaded: &Loaded) -> Vec<Vec<String>> {
         rows.push(row("files", worst.sentence()));
     }
     rows
-}
-
-/// The kind of a sink; its filter stands beside it.
-fn sink_kind(sink: &crate::sinks::SinkConfig) -> String {
-    kind(&crate::sinks::SinkConfig { condition: None, ..sink.clone() })
 }
 
 fn dead_letter_limit(loaded: &Loaded) -> String {
@@ -132,7 +127,7 @@ fn described(loaded: &Loaded) -> Value {
         .sinks
         .iter()
         .map(|(name, sink)| {
-            json!({ "name": name, "kind": sink_kind(sink), "delivery": sink.kind().as_str() })
+            json!({ "name": name, "kind": sink.kind_name(), "delivery": sink.kind().as_str() })
         })
         .collect();
     json!({

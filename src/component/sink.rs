@@ -61,6 +61,13 @@ pub trait Sink: Send + Sync {
         FilterRule::Keyed
     }
 
+    /// True where its store keeps by itself how far each partition is: it then gets a writer for every
+    /// epoch, one without rows included, and a failure of its [`Sink::begin`] may say that it lacks
+    /// what a record says is done.
+    fn keeps_positions(&self) -> bool {
+        false
+    }
+
     /// Where its output lies: what a checkpoint store remembers of it.
     fn place(&self) -> String;
 
@@ -103,6 +110,11 @@ pub trait EpochWriter: Send {
     /// whatever the lane's policy says. Asked after each batch.
     fn is_heavy(&self) -> bool {
         false
+    }
+
+    /// The epoch ends before `position`. Called once, before the flush.
+    fn reach(&mut self, position: &Position) {
+        let _ = position;
     }
 
     /// Make everything durable, still invisible. Nothing of the epoch may be prepared before.

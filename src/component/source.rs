@@ -1,5 +1,7 @@
 //! What a source promises.
 
+use std::time::Duration;
+
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -71,6 +73,13 @@ pub trait Source: Send + Sync {
     async fn confirm(&self, partition: &PartitionId) -> Result<()> {
         let _ = partition;
         Ok(())
+    }
+
+    /// For how long the source keeps what was not read of `partition`; `None` where it is kept for good
+    /// or that is not known. Asked while a sink holds the lane up.
+    async fn retention(&self, partition: &PartitionId) -> Option<Duration> {
+        let _ = partition;
+        None
     }
 
     /// Where each partition ends now, those of other processes included, for a run that is to end

@@ -107,6 +107,16 @@ fn folders_of<'a>(
 ) -> Vec<Folder<'a>> {
     let mut folders = Vec::new();
     for (name, sink) in &pipeline.sinks {
+        #[cfg(feature = "search")]
+        if let Some(search) = &sink.search {
+            let keys = ["sinks", name, "search", "path"];
+            folders.push(Folder {
+                steps: keys.into_iter().map(Step::Key).collect(),
+                path: PathBuf::from(&search.path),
+                role: format!("the index of sink `{name}`"),
+                is_table: false,
+            });
+        }
         let Some(parquet) = &sink.parquet else { continue };
         let keys = ["sinks", name, "parquet", "url"];
         folders.push(Folder {

@@ -1,18 +1,22 @@
-//! What is said about indices of OpenSearch.
+//! What is said about the fields of indices, whichever engine keeps them.
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
-use hyper::Uri;
+#[cfg(feature = "search")]
+use serde_json::Map;
 use serde_json::Value;
 
 use super::load::Check;
+use crate::contract::Contract;
 use crate::document::{Finding, Step, closest};
-use crate::location::hides_what_is_sent;
-use crate::sinks::documents::Analyzer;
-use crate::sinks::opensearch::OpensearchConfig;
-use crate::sinks::opensearch::config::LoginConfig;
+use crate::sinks::documents::{Analyzer, SystemField};
+#[cfg(feature = "search")]
+use crate::sinks::documents::{Definition, Kind};
+#[cfg(feature = "search")]
+use crate::sinks::search::SearchConfig;
 
-/// Bytes that the name of an index may have, with the `-1` behind it.
-const LONGEST_NAME: usize = 250;
+/// What a thread that indexes may keep in memory.
+#[cfg(feature = "search")]
+const INDEXING_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
 /// What documents have beside their fields.
 const RESERVED: [&str; 12] = [
     "_doc_count",
@@ -28,71 +32,26 @@ const RESERVED: [&str; 12] = [
     "_type",
     "_version",
 ];
-/// Bytes of the largest bulk: clusters take bodies of 100 MB at most, small ones of 10.
-const MOST_BULK_BYTES: u64 = 64 << 20;
-
-/// Addresses, names and logins.
-pub(super) fn everything(check: &mut Check<'_>) {
-    if !check.is_sound(&["sinks"]) {
-        return;
-    }
-    let mut findings = Vec::new();
-    let mut known: Vec<(&str, &str)> = Vec::new();
-    for (name, sink) in &check.pipeline.sinks {
-        let Some(search) = &sink.opensearch else { continue };
-        let mut report = |key: &'static str, what: &str, allowed: &str| {
-            let steps = ["sinks", name, "opensearch", key].map(Step::Key);
-            findings.push(check.document.finding_at(&steps, what).allowed(allowed));
-        };
-        match address(&search.url) {
-            Some(is_private) if !is_private && is_secret(search) => report(
-                "url",
-                "a password would cross the network as it is",
-                "an address with `https://` (`http://` to this machine alone)",
-            ),
-            Some(_) => {}
-            None => report(
-                "url",
-                "is no address of a cluster",
-                "like `https://search.example.com:9200`; who logs in stands in `login`",
-            ),
-        }
-        let is_twice = |(at, field)| search.system.iter().take(at).any(|other| other == field);
-        if search.system.iter().enumerate().any(is_twice) {
-            report("system", "names a field twice", "each field once");
-        }
-        if !(1..=MOST_BULK_BYTES).contains(&search.bulk_size.bytes()) {
-            report("bulk_size", "is no useful size", "from 1B to 64MiB");
-        }
-        if !is_index(&search.index) {
-            report(
-                "index",
-                "is no name of an index",
-                "lower-case letters, digits, `-`, `_` and `.`, a letter or a digit first",
-            );
-        }
-        let place = (search.url.trim_end_matches('/'), search.index.as_str());
-        if known.contains(&place) {
-            report("index", "another sink writes this index", "each sink an index of its own");
-        }
-        known.push(place);
-    }
-    check.findings.extend(findings);
-}
 
 /// What the fields of an index ask of the last stage's columns.
-pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef) {
+pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef, contract: &Contract) {
+    let _ = contract;
     if !check.is_sound(&["sinks"]) {
         return;
     }
     let mut findings = Vec::new();
     for (name, sink) in &check.pipeline.sinks {
-        let Some(search) = &sink.opensearch else { continue };
-        let steps = ["sinks", name, "opensearch"].map(Step::Key);
-        findings.extend(columns(check, &steps, search, schema));
-        for (path, mapping) in &search.mapping {
+        let Some(settings) = sink.documents() else { continue };
+        let steps = ["sinks", name, settings.kind].map(Step::Key);
+        findings.extend(columns(check, &steps, settings.system, schema));
+        for (path, mapping) in settings.mapping {
             let below = [steps.as_slice(), &[Step::Key("mapping"), Step::Key(path)]].concat();
             findings.extend(mapped(check, &below, schema, path, mapping));
+        }
+        #[cfg(feature = "search")]
+        if let Some(search) = &sink.search {
+            findings.extend(embedded(check, &steps, search));
+            findings.extend(types(check, &steps, sink.index(schema, contract)));
         }
     }
     check.findings.extend(findings);
@@ -101,7 +60,7 @@ pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef) {
 fn columns(
     check: &Check<'_>,
     steps: &[Step<'_>],
-    search: &OpensearchConfig,
+    system: &[SystemField],
     schema: &SchemaRef,
 ) -> Vec<Finding> {
     let another = "give the column another name in a SQL stage";
@@ -111,8 +70,13 @@ fn columns(
         findings.push(check.document.finding_at_key(steps, what).allowed(another));
     }
     let taken = |name: &&str| schema.field_with_name(name).is_ok();
-    for name in search.system.iter().map(|field| field.name()).filter(taken) {
-        let below = [steps, &[Step::Key("system")]].concat();
+    let below = [steps, &[Step::Key("system")]].concat();
+    let is_twice = |(at, field)| system.iter().take(at).any(|other| other == field);
+    if system.iter().enumerate().any(is_twice) {
+        let finding = check.document.finding_at(&below, "names a field twice");
+        findings.push(finding.allowed("each field once"));
+    }
+    for name in system.iter().map(|field| field.name()).filter(taken) {
         let what = format!("`{name}` is the name of a column too");
         findings.push(check.document.finding_at(&below, what).allowed(another));
     }
@@ -172,24 +136,42 @@ fn paths(field: &Field, before: String) -> Vec<String> {
     found
 }
 
-fn is_secret(search: &OpensearchConfig) -> bool {
-    // Signatures prove who asks without telling anything.
-    matches!(search.login, Some(LoginConfig::Basic(_)))
-}
-
-/// Whether nobody between can read what is sent; `None` for what is no address.
-fn address(text: &str) -> Option<bool> {
-    let uri: Uri = text.parse().ok()?;
-    let authority = uri.authority()?;
-    if authority.as_str().contains('@') || uri.query().is_some() || authority.host().is_empty() {
+/// What an embedded index may take.
+#[cfg(feature = "search")]
+fn embedded(check: &Check<'_>, steps: &[Step<'_>], search: &SearchConfig) -> Option<Finding> {
+    if INDEXING_BYTES.contains(&search.memory.bytes()) {
         return None;
     }
-    matches!(uri.scheme_str()?, "http" | "https").then(|| hides_what_is_sent(text))
+    let below = [steps, &[Step::Key("memory")]].concat();
+    let finding = check.document.finding_at(&below, "is no useful size");
+    Some(finding.allowed("from 16MiB to 1GiB"))
 }
 
-fn is_index(name: &str) -> bool {
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-    name.len() <= LONGEST_NAME
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.chars().all(inside)
+/// An embedded index knows fewer types of fields than OpenSearch.
+#[cfg(feature = "search")]
+fn types(check: &Check<'_>, steps: &[Step<'_>], definition: Option<Definition>) -> Vec<Finding> {
+    fn unknown(before: &str, fields: &Map<String, Value>, found: &mut Vec<(String, String)>) {
+        for (name, field) in fields {
+            let path = format!("{before}{name}");
+            for inner in ["properties", "fields"] {
+                if let Some(inner) = field.get(inner).and_then(Value::as_object) {
+                    unknown(&format!("{path}."), inner, found);
+                }
+            }
+            let kind = field.get("type").and_then(Value::as_str).unwrap_or("object");
+            if kind != "object" && !Kind::TYPES.contains(&kind) {
+                found.push((path, kind.to_owned()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    if let Some(definition) = definition {
+        unknown("", definition.properties(), &mut found);
+    }
+    let finding = |(path, kind)| {
+        let what = format!("an embedded index has no fields of type `{kind}`, as `{path}` is one");
+        let allowed = format!("by `mapping` one of {}", Kind::TYPES.join(", "));
+        check.document.finding_at_key(steps, what).allowed(allowed)
+    };
+    found.into_iter().map(finding).collect()
 }

@@ -10,10 +10,10 @@ use arrow::datatypes::SchemaRef;
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "opensearch")]
-use super::indices;
+use super::clusters;
 use super::pipeline::PipelineConfig;
 use super::repair::sound_part;
-use super::{buckets, environment, examples, folders, resolve, stages, validate};
+use super::{buckets, environment, examples, folders, indices, resolve, stages, validate};
 use crate::checkpoint::CheckpointConfig;
 use crate::contract::Contract;
 use crate::document::{Document, Finding, Findings, Step, closest, schema_of};
@@ -186,7 +186,7 @@ impl Check<'_> {
         validate::metrics(self);
         buckets::everything(self);
         #[cfg(feature = "opensearch")]
-        indices::everything(self);
+        clusters::everything(self);
         self.resolve_paths();
         let checkpoint = folders::checkpoint(self);
         folders::overlaps(self, checkpoint.as_ref());
@@ -196,8 +196,7 @@ impl Check<'_> {
         examples::inputs(self, &contract);
         let schema = stages::transforms(self, &contract, &system)?;
         stages::sinks(self, &schema, &system);
-        #[cfg(feature = "opensearch")]
-        indices::fields(self, &schema);
+        indices::fields(self, &schema, &contract);
         examples::expectations(self, &schema, &system);
         Some((contract, system, schema, checkpoint?))
     }

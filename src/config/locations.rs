@@ -52,6 +52,11 @@ impl PipelineConfig {
             if let Some(file) = sink.opensearch.as_mut().and_then(|search| search.ca.as_mut()) {
                 all.push((keys(&["sinks", name, "opensearch", "ca"]), Location::Path(file)));
             }
+            #[cfg(feature = "search")]
+            if let Some(search) = &mut sink.search {
+                let steps = keys(&["sinks", name, "search", "path"]);
+                all.push((steps, Location::Path(&mut search.path)));
+            }
         }
         let letters = Location::Url(&mut self.dead_letters.url);
         all.push((keys(&["dead_letters", "url"]), letters));

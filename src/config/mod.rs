@@ -5,10 +5,11 @@
 //! that would overlap. This is the only module that reads YAML pipelines or the environment.
 
 mod buckets;
+#[cfg(feature = "opensearch")]
+mod clusters;
 pub mod environment;
 mod examples;
 mod folders;
-#[cfg(feature = "opensearch")]
 mod indices;
 mod load;
 mod locations;

@@ -10,6 +10,8 @@ pub mod marker;
 #[cfg(feature = "opensearch")]
 pub mod opensearch;
 pub mod parquet;
+#[cfg(feature = "search")]
+pub mod search;
 pub mod staging;
 
 use std::path::{Path, PathBuf};
@@ -34,15 +36,14 @@ use self::staging::Staging;
 /// One sink: an optional filter and exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[cfg_attr(not(feature = "opensearch"), schemars(extend("oneOf" = [{ "required": ["parquet"] }])))]
-#[cfg_attr(
-    feature = "opensearch",
-    schemars(extend("oneOf" = [{ "required": ["parquet"] }, { "required": ["opensearch"] }]))
-)]
+#[schemars(extend("oneOf" = kinds()))]
 pub struct SinkConfig {
     /// One more filter, for this sink alone: a SQL condition over the last stage's columns.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
+    /// What happens while the sink takes nothing.
+    #[serde(default)]
+    pub on_outage: OnOutage,
     /// The lake: Hive-partitioned Parquet in a folder or a bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parquet: Option<parquet::ParquetConfig>,
@@ -50,6 +51,31 @@ pub struct SinkConfig {
     #[cfg(feature = "opensearch")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opensearch: Option<opensearch::OpensearchConfig>,
+    /// The last version of each key as a document of an index in a folder of this machine.
+    #[cfg(feature = "search")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<search::SearchConfig>,
+}
+
+/// What happens while a sink takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnOutage {
+    /// Each partition waits at its open epoch, for every sink; an alarm is raised at half of the time
+    /// for which the source keeps what is not read.
+    #[default]
+    Hold,
+}
+
+/// One schema for each kind, of which exactly one holds.
+fn kinds() -> Vec<serde_json::Value> {
+    let kinds = [
+        ("parquet", true),
+        ("opensearch", cfg!(feature = "opensearch")),
+        ("search", cfg!(feature = "search")),
+    ];
+    let built = kinds.into_iter().filter(|(_, is_built)| *is_built);
+    built.map(|(kind, _)| serde_json::json!({ "required": [kind] })).collect()
 }
 
 impl SinkConfig {
@@ -61,20 +87,45 @@ impl SinkConfig {
         }
     }
 
+    /// Its kind, as its key names it.
+    pub fn kind_name(&self) -> &'static str {
+        self.documents().map_or("parquet", |settings| settings.kind)
+    }
+
+    /// What a sink that keeps documents says of them; `None` for any other.
+    pub fn documents(&self) -> Option<DocumentSettings<'_>> {
+        #[cfg(feature = "opensearch")]
+        if let Some(opensearch::OpensearchConfig { mapping, system, .. }) = &self.opensearch {
+            return Some(DocumentSettings { kind: "opensearch", mapping, system });
+        }
+        #[cfg(feature = "search")]
+        if let Some(search::SearchConfig { mapping, system, .. }) = &self.search {
+            return Some(DocumentSettings { kind: "search", mapping, system });
+        }
+        None
+    }
+
     /// The index of a sink that keeps documents, from rows of `schema`.
     pub fn index(&self, schema: &SchemaRef, contract: &Contract) -> Option<documents::Definition> {
-        #[cfg(feature = "opensearch")]
-        if let Some(search) = &self.opensearch {
-            return Some(opensearch::definition(search, schema, contract));
-        }
-        let _ = (schema, contract);
-        None
+        let DocumentSettings { mapping, system, .. } = self.documents()?;
+        Some(documents::Definition::new(schema, contract, mapping, system))
     }
 
     /// How the sink reads filtered rows.
     pub fn filter_rule(&self) -> FilterRule {
         FilterRule::Keyed
     }
+}
+
+/// What a sink that keeps documents says of them, whichever engine it is.
+#[derive(Debug, Clone, Copy)]
+pub struct DocumentSettings<'a> {
+    /// The key of the engine in the sink.
+    pub kind: &'static str,
+    /// Settings of fields.
+    pub mapping: &'a documents::definition::Overrides,
+    /// System columns that documents have.
+    pub system: &'a [documents::SystemField],
 }
 
 /// What every sink of a pipeline is built from.
@@ -150,6 +201,12 @@ pub fn build(name: &str, config: &SinkConfig, inputs: &SinkInputs<'_>) -> Result
         let SinkInputs { schema, contract, ownership, context, .. } = inputs;
         let sink =
             opensearch::OpensearchSink::new(name, search, schema, contract, ownership, context);
+        return Ok(Arc::new(sink));
+    }
+    #[cfg(feature = "search")]
+    if let Some(search) = &config.search {
+        let SinkInputs { schema, contract, ownership, context, .. } = inputs;
+        let sink = search::SearchSink::new(name, search, schema, contract, ownership, context);
         return Ok(Arc::new(sink));
     }
     let Some(parquet) = &config.parquet else {

@@ -41,7 +41,7 @@ const PROCESS_COUNTERS: [(&str, &str, Count); 3] = [
 type Gauge = fn(&Lane) -> Option<f64>;
 
 /// Gauges of each lane.
-const LANE_GAUGES: [(&str, &str, Gauge); 5] = [
+const LANE_GAUGES: [(&str, &str, Gauge); 6] = [
     ("lag_bytes", "Source bytes still to be read", |lane| lane.lag_bytes().map(|left| left as f64)),
     ("lag_records", "Records still to be read", |lane| lane.lag_records().map(|left| left as f64)),
     ("lag_seconds", "Age of the newest event read, 0 where none is left", Lane::lag_seconds),
@@ -51,6 +51,11 @@ const LANE_GAUGES: [(&str, &str, Gauge); 5] = [
     ("waiting", "1 while the lane waits for something outside", |lane| {
         Some(f64::from(u8::from(lane.is_waiting())))
     }),
+    (
+        "loses_soon",
+        "1 while a sink has held the lane up for half of the source's retention",
+        |lane| Some(f64::from(u8::from(lane.is_losing_soon()))),
+    ),
 ];
 
 impl Metrics {

@@ -91,6 +91,7 @@ pub(super) struct Lane {
     open_bytes: AtomicU64,
     fenced: AtomicBool,
     waiting: AtomicBool,
+    loses_soon: AtomicBool,
     source_waits: OnceLock<SourceWaits>,
     process: Arc<Process>,
 }
@@ -131,6 +132,7 @@ impl Metrics {
             open_bytes: AtomicU64::new(0),
             fenced: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
+            loses_soon: AtomicBool::new(false),
             source_waits: OnceLock::new(),
             process: self.0.clone(),
         });
@@ -312,6 +314,11 @@ impl LaneMetrics {
         self.0.waiting.store(waits, Ordering::Relaxed);
     }
 
+    /// The lane has waited for a sink for half of the time for which its source keeps what is not read.
+    pub fn loses_soon(&self, loses: bool) {
+        self.0.loses_soon.store(loses, Ordering::Relaxed);
+    }
+
     fn add(&self, count: u64, counter: impl Fn(&Counts) -> &AtomicU64) {
         counter(&self.0.counts).fetch_add(count, Ordering::Relaxed);
         counter(&self.0.process.counts).fetch_add(count, Ordering::Relaxed);
@@ -351,6 +358,10 @@ impl Lane {
                 .as_secs_f64()
         })
     }
+    pub(super) fn is_losing_soon(&self) -> bool {
+        self.loses_soon.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) || self.source_waits()
     }

@@ -1,5 +1,6 @@
 //! Doubles and conformance suites for tests and benches.
 
+mod changes;
 pub mod conformance;
 pub mod connection_proxy;
 pub mod fault_proxy;
@@ -8,6 +9,7 @@ pub mod staging;
 
 use std::sync::Arc;
 
+pub use self::changes::changes;
 pub use crate::checkpoint::memory::MemoryStore;
 
 use crate::aws::Aws;

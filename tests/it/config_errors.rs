@@ -286,7 +286,7 @@ fn kinds() {
         |     ^^^^^^^^^
     "#);
     assert_snapshot!(broken(&[("    parquet:\n      url: lake/conversations\n      partition: { by: day, time: timestamp }\n", "")]), @r#"
-    pipeline.yaml:11:3: sinks.lake: names no kind; exactly one of: parquet, opensearch
+    pipeline.yaml:11:3: sinks.lake: names no kind; exactly one of: parquet, opensearch, search
       11 |   lake:
          |   ^^^^
     "#);

@@ -12,6 +12,7 @@ mod aimed;
 mod archive;
 #[cfg(feature = "aws")]
 mod aws;
+mod changes;
 mod checkpoints;
 mod cli;
 mod config_errors;
@@ -28,6 +29,8 @@ mod program;
 mod reference;
 #[cfg(all(feature = "aws", feature = "kafka"))]
 mod schedules;
+#[cfg(feature = "search")]
+mod search;
 #[path = "../services/mod.rs"]
 mod services;
 mod services_harness;

@@ -323,3 +323,9 @@ pub(crate) fn letters(folder: &Path) -> Vec<Value> {
     }
     letters
 }
+
+/// A number of the environment: how much is asked of a test.
+#[allow(clippy::disallowed_methods, reason = "how much is asked of a test, not a setting")]
+pub(crate) fn asked(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}

@@ -126,6 +126,9 @@ impl OpenEpoch {
 
     /// Make everything durable, the dead letters last: a sink may refuse rows as late as here.
     pub(super) async fn flush(&mut self, parts: &LaneParts) -> Result<()> {
+        if !self.is_empty() {
+            self.begin_without_rows(parts).await?;
+        }
         if planted(Mutant::DeadLettersFlushedFirst) {
             self.flush_dead_letters().await?;
             self.flush_sinks().await?;
@@ -136,10 +139,24 @@ impl OpenEpoch {
         self.flush_dead_letters().await
     }
 
+    /// Give a writer to each sink that keeps positions and has got no rows.
+    async fn begin_without_rows(&mut self, parts: &LaneParts) -> Result<()> {
+        self.writers.resize_with(parts.sinks.len(), || None);
+        for (line, writer) in parts.sinks.iter().zip(&mut self.writers) {
+            if writer.is_none() && line.sink.keeps_positions() {
+                *writer = Some(line.sink.begin(&self.id).await?);
+            }
+        }
+        Ok(())
+    }
+
     /// Flush every sink, and note what each has staged even where another one fails: the epoch has
     /// to answer for it. The answer is what the sinks refused.
     async fn flush_sinks(&mut self) -> Result<Vec<DeadLetter>> {
-        let writers = std::mem::take(&mut self.writers);
+        let mut writers = std::mem::take(&mut self.writers);
+        for writer in writers.iter_mut().flatten() {
+            writer.reach(&self.to);
+        }
         let flushes = writers.into_iter().flatten().map(EpochWriter::flush);
         let (mut letters, mut failure) = (Vec::new(), None);
         for flushed in join_all(flushes).await {

@@ -13,6 +13,7 @@ mod epoch;
 mod feed;
 mod fence;
 mod lag;
+mod outage;
 mod settings;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use settings::{CommitPolicy, DecoderFactory, LaneParts, LaneSettings, SinkLi
 
 use self::epoch::OpenEpoch;
 use self::feed::Feed;
+use self::outage::Outage;
 use super::protocol::{Step, announce};
 use super::retry::{Backoff, until_done};
 use super::swap::Held;
@@ -116,6 +118,7 @@ pub struct Lane {
     last_swap: Instant,
     confirmation: Confirmation,
     metrics: LaneMetrics,
+    outage: Outage,
     /// Up to where the lane has taken its partition.
     at: Position,
     /// The newest `_event_time` that it has taken.
@@ -199,6 +202,7 @@ impl Lane {
             last_swap,
             confirmation: Confirmation::at(asked),
             metrics,
+            outage: Outage::default(),
             at,
             newest: None,
             flood,
@@ -239,6 +243,7 @@ impl Lane {
             backoff = Backoff::default();
             self.flood = epoch.flood.clone();
             self.commit(epoch, cut).await?;
+            self.outage.ends(&self.metrics);
             self.metrics.epoch_closed();
             self.store_end().await?;
             if let Some(damage) = self.damage.take() {
@@ -268,30 +273,6 @@ impl Lane {
             biased;
             () = told_to_drain(&mut self.orders) => Ok(None),
             feed = Feed::open(parts, start, record, self.control.number) => feed.map(Some),
-        }
-    }
-
-    async fn redo(&mut self, redo: Redo, backoff: &mut Backoff) -> Going<()> {
-        match redo {
-            Redo::ControlChanged => {
-                self.control = self.parts.load_control().await?;
-                self.fence_again().await
-            }
-            Redo::Sink(error) => {
-                if backoff.is_worth_a_line() {
-                    warn!(partition = %self.start.partition, %error, "a sink failed, reading the epoch again");
-                }
-                self.metrics.waiting(true);
-                tokio::select! {
-                    biased;
-                    () = told_to_drain(&mut self.orders) => {}
-                    () = backoff.pause(&self.parts.documents.context) => {}
-                }
-                // The sink may have failed because the partition is another's by now.
-                self.confirm_token().await?;
-                self.control = self.parts.load_control().await?;
-                self.fence_again().await
-            }
         }
     }
 
@@ -403,32 +384,6 @@ impl Lane {
                 flood.letters, flood.records, self.start.partition, flood.limit
             )))
         })
-    }
-
-    /// Await `work`, which a sink may hold up, and look at the control record meanwhile. Dropping
-    /// the work leaves its epoch fit only to be given up.
-    async fn unless_control_changes(&self, work: impl Future<Output = Result<()>>) -> Going<()> {
-        tokio::pin!(work);
-        loop {
-            let outcome = tokio::select! {
-                biased;
-                outcome = &mut work => outcome,
-                () = tokio::time::sleep(CONTROL_INTERVAL) => {
-                    self.metrics.waiting(true);
-                    self.show_lag();
-                    self.confirm_where_it_matters().await?;
-                    if self.control_changed().await? {
-                        return Err(Stop::Redo(Redo::ControlChanged));
-                    }
-                    continue;
-                }
-            };
-            self.metrics.waiting(false);
-            return match outcome {
-                Err(error) if error.is_retryable() => Err(Stop::Redo(Redo::Sink(error))),
-                outcome => outcome.map_err(Stop::Failed),
-            };
-        }
     }
 
     /// True where `position` lies at the end that the run looks for, or past it.

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use serde_json::{Map, Value, json};
 
 use super::analysis::{self, Analyzer};
+use super::config::SystemField;
 use crate::contract::model::{Column, ColumnType, Contract};
 use crate::event::batch::CONTRACT_COLUMN;
 
@@ -25,20 +26,21 @@ pub struct Definition {
 
 impl Definition {
     /// The index of rows of `schema`, the last stage's. A column that is the contract's, unchanged,
-    /// has the contract's mapping; any other one what its type says.
-    pub fn new(schema: &Schema, contract: &Contract, overrides: &Overrides) -> Self {
+    /// has the contract's mapping; any other one what its type says, and so have the `system` columns.
+    pub fn new(
+        schema: &Schema,
+        contract: &Contract,
+        overrides: &Overrides,
+        system: &[SystemField],
+    ) -> Self {
         let property = |field: &Field| {
             let origin = field.metadata().get(CONTRACT_COLUMN);
             let column = origin.and_then(|name| contract.column(name));
             (field.name().clone(), mapping(field, column, field.name(), overrides))
         };
-        let properties = schema.fields().iter().map(|field| property(field)).collect();
-        Self { properties }
-    }
-
-    /// Add the field of a system column, which may not have a name that begins with `_`.
-    pub fn add(&mut self, name: &str, kind: &DataType) {
-        self.properties.insert(name.to_owned(), of_type(kind));
+        let columns = schema.fields().iter().map(|field| property(field));
+        let system = system.iter().map(|field| (field.name().to_owned(), of_type(&field.kind())));
+        Self { properties: columns.chain(system).collect() }
     }
 
     /// `mappings` of the index: unknown fields are refused, and `_meta.acequia` says whose it is.
@@ -55,6 +57,14 @@ impl Definition {
         &self.properties
     }
 
+    /// Every field that something is found by or not, by its path, with its mapping; `content.keyword`
+    /// is a second one of `content`.
+    pub fn leaves(&self) -> Vec<(String, &Value)> {
+        let mut found = Vec::new();
+        self.properties.iter().for_each(|(name, field)| leaves(name.clone(), field, &mut found));
+        found
+    }
+
     /// The analyzers that the fields name.
     pub fn analyzers(&self) -> BTreeSet<Analyzer> {
         let mut found = BTreeSet::new();
@@ -65,6 +75,16 @@ impl Definition {
     /// `analysis` in the settings of the index.
     pub fn analysis(&self) -> Value {
         analysis::settings(self.analyzers())
+    }
+}
+
+fn leaves<'a>(path: String, field: &'a Value, found: &mut Vec<(String, &'a Value)>) {
+    let inner = |key| field.get(key).and_then(Value::as_object).into_iter().flatten();
+    if field.get("properties").is_none() {
+        found.push((path.clone(), field));
+    }
+    for (name, field) in inner("fields").chain(inner("properties")) {
+        leaves(format!("{path}.{name}"), field, found);
     }
 }
 
@@ -153,12 +173,12 @@ fn bounded(mut mapping: Value) -> Value {
 }
 
 #[cfg(test)]
-pub(in crate::sinks) mod tests {
+pub(crate) mod tests {
     use std::path::Path;
 
     use super::*;
 
-    pub(in crate::sinks) fn contract() -> Contract {
+    pub(crate) fn contract() -> Contract {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/conversations.yaml");
         crate::contract::load(&path).unwrap()
     }
@@ -177,7 +197,7 @@ pub(in crate::sinks) mod tests {
         let overrides = json!({ "intent": { "type": "text", "analyzer": "english" },
                                 "metadata.language": { "type": "keyword", "ignore_above": 8 } });
         let overrides = overrides.as_object().unwrap();
-        let definition = Definition::new(&Schema::new(fields), &contract, overrides);
+        let definition = Definition::new(&Schema::new(fields), &contract, overrides, &[]);
         let shown = |(name, field): (&String, &Value)| format!("{name}: {field}");
         let shown: Vec<String> = definition.properties().iter().map(shown).collect();
         insta::assert_snapshot!(shown.join("\n"), @r#"

@@ -1,37 +1,15 @@
-use arrow::array::{Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
-
 use super::*;
 use crate::event::batch::RawRows;
-use crate::event::system::UTC;
-use crate::event::{Position, PositionRange, SystemColumns};
+use crate::testing::changes;
 
-/// A batch of rows `0..`, of which row `n` has the key `k<n>`, the version `n + 1` and the text `t<n>`.
+/// A batch of rows `0..`, of which row `n` has the key `k"<n>`, the version `n + 1` and the text `t<n>`.
 pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Batch {
-    let rows = 0..operations.len() as i64;
-    let texts = StringViewArray::from_iter_values(rows.clone().map(|row| format!("t{row}")));
-    let times = TimestampMicrosecondArray::from_iter_values(rows.clone());
-    Batch {
-        rows: RecordBatch::try_from_iter([("text", Arc::new(texts) as _)]).unwrap(),
-        system: SystemColumns {
-            op: StringViewArray::from_iter_values(operations),
-            key: StringViewArray::from_iter_values(rows.clone().map(|row| format!("k\"{row}"))),
-            event_time: times.with_timezone(UTC.clone()),
-            version: Int64Array::from_iter_values(rows.clone().map(|row| row + 1)),
-            stream: "s".into(),
-            partition: "p".into(),
-            position: Arc::new(Int64Array::from_iter_values(rows)),
-            before: None,
-            extra: None,
-            message: None,
-        },
-        raw: RawRows::none(),
-        kept: None,
-        before: None,
-        range: PositionRange::new(Position::Offset(0), Position::Offset(9)),
-        events: operations.len() as u64,
-        bytes: 0,
-        rejects: Vec::new(),
-    }
+    let rows: Vec<(&str, String, i64)> = operations
+        .iter()
+        .enumerate()
+        .map(|(row, op)| (*op, format!("k\"{row}"), row as i64 + 1))
+        .collect();
+    changes(&rows)
 }
 
 fn bulk(operations: &[&str]) -> Bulk {

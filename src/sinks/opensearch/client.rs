@@ -22,19 +22,21 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the cluster said.
 #[derive(Debug, Clone)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Bytes,
+pub struct Answer {
+    /// Its HTTP status.
+    pub status: u16,
+    /// Its body.
+    pub body: Bytes,
 }
 
 impl Answer {
     /// Its body, where that is JSON; else nothing.
-    pub(super) fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// Why the cluster refused, in its own words.
-    pub(super) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         let said = self.json();
         match reason_of(said.get("error").unwrap_or(&Value::Null)) {
             Some(reason) => format!("{reason} (HTTP {})", self.status),
@@ -66,7 +68,7 @@ pub(super) fn reason_of(error: &Value) -> Option<String> {
 
 /// Asks a cluster. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Client {
+pub struct Client {
     transport: Transport,
     compress: bool,
     url: String,
@@ -77,7 +79,7 @@ impl Client {
     ///
     /// # Errors
     /// `Config` where an address, a certificate or the credentials of the process are no good.
-    pub(super) async fn new(config: &OpensearchConfig, context: &Context) -> Result<Self> {
+    pub async fn new(config: &OpensearchConfig, context: &Context) -> Result<Self> {
         let url = Url::parse(&config.url)
             .or_error(ErrorKind::Config, || format!("`{}` is no address", config.url))?;
         let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
@@ -113,7 +115,7 @@ impl Client {
     }
 
     /// The address, for messages.
-    pub(super) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         &self.url
     }
 
@@ -121,7 +123,7 @@ impl Client {
     ///
     /// # Errors
     /// `Retryable` where no whole answer came: what became of the request is not known.
-    pub(super) async fn ask(
+    pub async fn ask(
         &self,
         method: Method,
         path: &str,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use crate::sinks::documents::definition::Overrides;
+use crate::sinks::documents::{OnExpire, SystemField};
 use crate::units::ByteSize;
 
 /// An index of OpenSearch: the last version of each key as a document.
@@ -107,29 +108,4 @@ pub enum SigningService {
     Es,
     /// A collection of Amazon OpenSearch Serverless.
     Aoss,
-}
-
-/// What a document says of its event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SystemField {
-    /// When the change happened: `_event_time`.
-    EventTime,
-    /// What the change was: `_op`.
-    Op,
-    /// The number of the change: `_version`.
-    Version,
-    /// What the pipeline reads: `_stream`.
-    Stream,
-}
-
-/// What an expire does to its document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum OnExpire {
-    /// Nothing.
-    #[default]
-    Keep,
-    /// The document goes.
-    Delete,
 }

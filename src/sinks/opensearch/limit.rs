@@ -1,14 +1,15 @@
 //! How many requests are under way at once: as many as the cluster takes.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Halves when the cluster says that it has too much to do, and grows by one with each request that
 /// it takes while all places are in use, up to what is configured.
 #[derive(Debug)]
 pub(super) struct Limit {
-    places: Semaphore,
+    places: Arc<Semaphore>,
     most: u32,
     /// Places that exist, taken ones included.
     now: AtomicU32,
@@ -17,16 +18,16 @@ pub(super) struct Limit {
 }
 
 /// One request may be under way while this is held.
-pub(super) struct Place<'a> {
-    limit: &'a Limit,
-    permit: Option<SemaphorePermit<'a>>,
+pub(super) struct Place {
+    limit: Arc<Limit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Limit {
     pub(super) fn new(most: u16) -> Self {
         let most = u32::from(most.max(1));
         Self {
-            places: Semaphore::new(most as usize),
+            places: Arc::new(Semaphore::new(most as usize)),
             most,
             now: AtomicU32::new(most),
             debt: AtomicU32::new(0),
@@ -34,9 +35,9 @@ impl Limit {
     }
 
     /// Wait for a place.
-    pub(super) async fn place(&self) -> Place<'_> {
+    pub(super) async fn place(self: &Arc<Self>) -> Place {
         // The semaphore is never closed.
-        Place { limit: self, permit: self.places.acquire().await.ok() }
+        Place { limit: self.clone(), permit: self.places.clone().acquire_owned().await.ok() }
     }
 
     /// The cluster took a request.
@@ -65,7 +66,7 @@ impl Limit {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
         let pays = |debt: u32| debt.checked_sub(1);
@@ -82,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_halves_and_grows_again() {
-        let limit = Limit::new(4);
+        let limit = Arc::new(Limit::new(4));
         let held = [limit.place().await, limit.place().await, limit.place().await];
         limit.overloaded();
         limit.overloaded();

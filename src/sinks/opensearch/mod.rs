@@ -6,7 +6,7 @@
 //! allows, by the [`client`].
 
 mod bulk;
-mod client;
+pub mod client;
 pub mod config;
 mod index;
 mod limit;
@@ -15,8 +15,7 @@ mod writer;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -24,7 +23,6 @@ use tokio::time::Instant;
 pub use self::config::OpensearchConfig;
 
 use self::client::Client;
-use self::config::{OnExpire, SystemField};
 use self::index::Index;
 use self::limit::Limit;
 use self::writer::BulkWriter;
@@ -33,9 +31,7 @@ use crate::component::{
 };
 use crate::contract::Contract;
 use crate::error::{Error, Result};
-use crate::event::Batch;
-use crate::event::system::{self, INSTANT};
-use crate::sinks::documents::Definition;
+use crate::sinks::documents::{Definition, OnExpire, SystemField};
 use crate::sinks::marker::Ownership;
 
 /// A cluster that fails for longer than this when a run starts is a mistake to be mended.
@@ -49,58 +45,11 @@ struct Shared {
     /// What is written to.
     write_alias: String,
     client: Client,
-    limit: Limit,
+    limit: Arc<Limit>,
     bulk_bytes: usize,
     expire_deletes: bool,
     system: Vec<SystemField>,
     context: Context,
-}
-
-impl Shared {
-    /// The system columns that documents have, under the names of their fields.
-    fn system_columns(&self, batch: &Batch) -> Vec<(FieldRef, ArrayRef)> {
-        let column = |field: &SystemField| {
-            let column = batch.system.column(field.column())?;
-            let kind = column.data_type().clone();
-            Some((Arc::new(Field::new(field.name(), kind, true)), column))
-        };
-        self.system.iter().filter_map(column).collect()
-    }
-}
-
-impl SystemField {
-    /// The name of its field in documents.
-    pub fn name(self) -> &'static str {
-        self.column().trim_start_matches('_')
-    }
-
-    fn column(self) -> &'static str {
-        match self {
-            Self::EventTime => system::EVENT_TIME,
-            Self::Op => system::OP,
-            Self::Version => system::VERSION,
-            Self::Stream => system::STREAM,
-        }
-    }
-
-    fn kind(self) -> DataType {
-        match self {
-            Self::EventTime => INSTANT.clone(),
-            Self::Op | Self::Stream => DataType::Utf8View,
-            Self::Version => DataType::Int64,
-        }
-    }
-}
-
-/// The fields of the index of rows of `schema`.
-pub fn definition(
-    config: &OpensearchConfig,
-    schema: &SchemaRef,
-    contract: &Contract,
-) -> Definition {
-    let mut definition = Definition::new(schema, contract, &config.mapping);
-    config.system.iter().for_each(|field| definition.add(field.name(), &field.kind()));
-    definition
 }
 
 /// Writes rows as documents of an index.
@@ -129,7 +78,7 @@ impl OpensearchSink {
         Self {
             name: name.into(),
             config: config.clone(),
-            definition: definition(config, schema, contract),
+            definition: Definition::new(schema, contract, &config.mapping, &config.system),
             ownership: ownership.clone(),
             contract_version: contract.version.clone(),
             context: context.clone(),
@@ -151,7 +100,7 @@ impl OpensearchSink {
                 index: self.index(),
                 write_alias: format!("{}-write", self.index()),
                 client: Client::new(&self.config, &self.context).await?,
-                limit: Limit::new(self.config.requests),
+                limit: Arc::new(Limit::new(self.config.requests)),
                 bulk_bytes: bulk_bytes.max(1),
                 expire_deletes: self.config.on_expire == OnExpire::Delete,
                 system: self.config.system.clone(),

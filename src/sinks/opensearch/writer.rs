@@ -18,12 +18,13 @@ use tracing::warn;
 use super::Shared;
 use super::bulk::{ANSWER_PARTS, Bulk, Item, Outcome, outcomes};
 use super::client::{Answer, TIMEOUT};
+use super::limit::Place;
 use crate::component::{Confirmation, EpochId, EpochWriter, Flushed};
 use crate::compute;
 use crate::error::{Error, Result};
 use crate::event::filter::SinkRows;
 use crate::event::{DeadLetter, Stage};
-use crate::sinks::documents::Documents;
+use crate::sinks::documents::{Documents, system_columns};
 
 /// A partition that was not known to be this process's for so long is not sent for.
 const SEND_DEADLINE: Duration = TIMEOUT;
@@ -82,7 +83,7 @@ impl EpochWriter for BulkWriter {
         self.rows += batch.len() as u64;
         let shared = self.shared.clone();
         let bulk = compute::run(&self.shared.context.compute, move || {
-            let documents = Documents::of(&batch, shared.system_columns(&batch));
+            let documents = Documents::of(&batch, system_columns(&batch, &shared.system));
             Bulk::of(batch, &documents, shared.expire_deletes, &shared.context.memory)
         })
         .await??;
@@ -121,15 +122,10 @@ impl Sender {
             {
                 waiting.append(more);
             }
-            if !waiting.is_empty() && flying.len() < AT_ONCE {
-                let bulk = waiting.take(self.shared.bulk_bytes);
-                let (shared, confirmation) = (self.shared.clone(), self.confirmation.clone());
-                flying.spawn(async move { deliver(&shared, &confirmation, bulk).await });
-                continue;
-            }
             if is_over && waiting.is_empty() && flying.is_empty() {
                 return Ok(letters);
             }
+            let is_ready = !waiting.is_empty() && flying.len() < AT_ONCE;
             tokio::select! {
                 biased;
                 Some(sent) = flying.join_next() => {
@@ -137,6 +133,12 @@ impl Sender {
                         Error::fatal("a bulk request ended early").caused_by(cause)
                     });
                     letters.extend(sent??);
+                }
+                // A bulk is cut when it can go: the longer it waits, the more goes with it.
+                place = self.shared.limit.place(), if is_ready => {
+                    let bulk = waiting.take(self.shared.bulk_bytes);
+                    let (shared, confirmation) = (self.shared.clone(), self.confirmation.clone());
+                    flying.spawn(async move { deliver(&shared, &confirmation, bulk, place).await });
                 }
                 more = coming.recv(), if !is_over && self.has_room(&waiting) => {
                     match more {
@@ -155,19 +157,26 @@ impl Sender {
     }
 }
 
-/// Send `bulk` until each of its items is in the index or refused for good. The answer is the letters
-/// of those that are refused.
+/// Send `bulk` until each of its items is in the index or refused for good, the first time in `place`.
+/// The answer is the letters of those that are refused.
 async fn deliver(
     shared: &Shared,
     confirmation: &Confirmation,
     bulk: Bulk,
+    place: Place,
 ) -> Result<Vec<DeadLetter>> {
+    let mut place = Some(place);
     let mut letters = Vec::new();
     // What is to be sent, in parts: a request that is too large is sent in halves.
     let mut parts = vec![bulk];
     let mut pauses = Pauses::new();
     while let Some(mut bulk) = parts.pop() {
+        let place = match place.take() {
+            Some(place) => place,
+            None => shared.limit.place().await,
+        };
         let sent = send(shared, confirmation, &bulk).await?;
+        drop(place);
         match sent {
             Sent::Each(outcomes) => {
                 let (mut again, mut why, mut moved) = (Vec::new(), None, false);
@@ -232,7 +241,6 @@ enum Sent {
 }
 
 async fn send(shared: &Shared, confirmation: &Confirmation, bulk: &Bulk) -> Result<Sent> {
-    let _place = shared.limit.place().await;
     let age = confirmation.age();
     if age > SEND_DEADLINE {
         return Err(Error::retryable(format!(

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::admin::Described;
 use super::client::Consumer;
 use super::config::KafkaConfig;
-use super::native::Described;
 use super::topics;
 use crate::component::checkpoint::Document;
 use crate::component::{CheckpointStore, Context, Key, Revision, SwapAnswer};

@@ -11,6 +11,7 @@
 //! The version of an event is `(incarnation << 48) | offset`. The offsets that the group keeps are
 //! advice for people who watch its lag: nothing begins at them.
 
+mod admin;
 mod beginnings;
 mod client;
 mod config;

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::TopicPartition;
+use super::admin::Described;
 use super::beginnings::Beginnings;
 use super::client::{self, Consumer, GroupEvent, Membership};
 use super::config::{KafkaConfig, MessageOperation, StartAt};
 use super::login::{Renewal, Tokens};
 use super::member::Member;
-use super::native::{self, Described};
+use super::native;
 use super::reader::KafkaReader;
 use super::topics::{self, blocking};
 use crate::component::checkpoint::{Document, Key};
@@ -437,6 +438,12 @@ impl Source for KafkaSource {
             return Err(grown(&one.topic, topic.partitions, now.partitions));
         }
         Ok(())
+    }
+
+    async fn retention(&self, partition: &PartitionId) -> Option<Duration> {
+        let topic = self.partition(partition).ok()?.topic.clone();
+        let ask = move |consumer: &Consumer| Ok(topics::retention(consumer, &topic));
+        blocking(self.consumer(), ask).await.ok().flatten()
     }
 
     async fn ends(&self) -> Result<Vec<(PartitionId, Position)>> {

@@ -9,9 +9,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use regex::Regex;
 
 use super::TopicPartition;
+use super::admin::{self, Described, Patience};
 use super::client::{Consumer, failed, is_refusal};
 use super::config::Topics;
-use super::native::{self, Described, Patience};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 /// How long a broker may take to answer.
@@ -38,14 +38,20 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// What `topic` is.
 pub(super) fn describe(consumer: &Consumer, topic: &str) -> Result<Described> {
     let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
-    native::describe(consumer, topic, patience)
+    admin::describe(consumer, topic, patience)
         .map_err(|cause| failed(consumer, format!("cannot ask brokers about topic {topic}"), cause))
+}
+
+/// For how long `topic` keeps messages; `None` where that is not told, or for good.
+pub(super) fn retention(consumer: &Consumer, topic: &str) -> Option<Duration> {
+    let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
+    admin::retention(consumer, topic, patience).ok().flatten()
 }
 
 /// True where brokers know `topic`.
 pub(super) fn exists(consumer: &Consumer, topic: &str) -> Result<bool> {
     let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
-    match native::describe(consumer, topic, patience) {
+    match admin::describe(consumer, topic, patience) {
         Err(cause) if code_of(&cause) == Some(RDKafkaErrorCode::UnknownTopicOrPartition) => {
             Ok(false)
         }
@@ -63,7 +69,7 @@ pub(super) fn describe_first(
     bootstrap: &str,
 ) -> Result<Described> {
     let is_hopeless = || is_refused(consumer);
-    let describe = || native::describe(consumer, topic, Patience { timeout: TIMEOUT, is_hopeless });
+    let describe = || admin::describe(consumer, topic, Patience { timeout: TIMEOUT, is_hopeless });
     let described = patiently(consumer, describe)
         .map_err(|cause| refused_first(consumer, cause, &format!("topic `{topic}`"), bootstrap))?;
     match described.is_readable {
@@ -186,7 +192,7 @@ fn matcher(pattern: &str) -> impl Fn(&str) -> bool {
 /// met when the group is joined.
 pub(super) fn check_group(consumer: &Consumer, group: &str, bootstrap: &str) -> Result<()> {
     let patience = Patience { timeout: TIMEOUT, is_hopeless: || false };
-    let may_join = native::may_join(consumer, group, patience);
+    let may_join = admin::may_join(consumer, group, patience);
     let is_refused = may_join.as_ref().map_or_else(
         |cause| code_of(cause) == Some(RDKafkaErrorCode::GroupAuthorizationFailed),
         |may| !may,

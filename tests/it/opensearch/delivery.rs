@@ -6,7 +6,8 @@ use ::opensearch::http::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{Index, change, id, pipeline};
+use super::{Index, pipeline};
+use crate::changes::{change, changes, id};
 use crate::program::{Folder, column, rows};
 use crate::services::Service as _;
 use crate::services::opensearch::OpenSearch;
@@ -44,25 +45,6 @@ fn an_index_holds_the_last_version_of_each_key() {
     assert_eq!(one["timestamp"], json!("2024-01-11T10:30:00Z"));
     assert!(one["event_time"].is_string() && one.get("_version").is_none(), "{one}");
     assert_eq!(column(&rows(&folder.path("lake")), "_op").len(), 602, "the lake is a log");
-}
-
-/// Messages `0..count`, each written twice; every fifth is deleted between the two and every seventh at
-/// the end.
-fn changes(count: usize) -> String {
-    let mut lines = String::new();
-    for number in 0..count {
-        lines += &change(number, "insert", "uno");
-    }
-    for number in 0..count {
-        if number % 5 == 0 {
-            lines += &change(number, "delete", "");
-        }
-        lines += &change(number, "upsert", "dos");
-    }
-    for number in (0..count).step_by(7) {
-        lines += &change(number, "delete", "");
-    }
-    lines
 }
 
 /// The index holds what [`changes`] leave.

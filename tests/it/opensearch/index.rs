@@ -3,7 +3,8 @@
 use ::opensearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{Index, change, id, pipeline};
+use super::{Index, pipeline};
+use crate::changes::{change, id};
 use crate::program::Folder;
 use crate::services;
 

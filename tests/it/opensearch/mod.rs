@@ -3,6 +3,7 @@
 
 mod delivery;
 mod index;
+mod schedules;
 
 use std::collections::BTreeMap;
 
@@ -97,23 +98,4 @@ fn pipeline(folder: &Folder, index: &Index, settings: &str, tail: &str) {
          search: {{ opensearch: {{ url: \"{}\", index: {}, replicas: 0{settings} }} }}\n{tail}",
         index.url, index.name
     ));
-}
-
-/// One change of message `number` as a line: its operation, and its text.
-fn change(number: usize, op: &str, text: &str) -> String {
-    let line = json!({
-        "_op": op,
-        "user_id": format!("user-{number}"),
-        "timestamp": format!("2024-01-{:02}T10:30:00.000Z", 1 + number % 28),
-        "role": "user",
-        "content": text,
-        "metadata": { "language": "es" },
-    });
-    format!("{line}\n")
-}
-
-/// The id of message `number`.
-fn id(number: usize) -> String {
-    let time = format!("2024-01-{:02}T10:30:00.000Z", 1 + number % 28);
-    format!("{{\"user_id\":\"user-{number}\",\"timestamp\":\"{time}\"}}")
 }

@@ -23,7 +23,7 @@ use crate::aimed::{Moment, Reached, STEPS, Watched, note, rarest, times};
 use crate::aws::place::{Bucket, make_table, unique};
 use crate::kafka::broker::Topic;
 use crate::kafka::value;
-use crate::program::{Folder, PROGRAM};
+use crate::program::{Folder, PROGRAM, asked};
 use crate::services::kafka::{Kafka, KafkaOptions, Proxied};
 use crate::services::moto::{ENVIRONMENT, Moto};
 use crate::services::server::free_port;
@@ -234,11 +234,6 @@ impl<'a> Schedule<'a> {
         let lake = fs::read_dir(self.folder.path("lake")).unwrap().count();
         assert!(lake > 0, "nothing was written");
     }
-}
-
-#[allow(clippy::disallowed_methods, reason = "how much is asked of a test, not a setting")]
-fn asked(name: &str) -> Option<u64> {
-    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 #[test]

@@ -29,7 +29,7 @@ const FLOORS: [&[&str]; 9] = [
     &["codec"],
     &["sources", "transforms", "sinks", "checkpoint"],
     &["config"],
-    &["runtime", "lake"],
+    &["runtime", "lake", "search"],
     &["cli"],
 ];
 
