@@ -17,6 +17,8 @@ mod search;
 mod summary;
 mod terminal;
 mod test;
+#[cfg(feature = "opensearch")]
+mod tombstones;
 mod validate;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -74,6 +76,8 @@ enum Verb {
     Search(search::Options),
     DeadLetters(dead_letters::Options),
     Checkpoint(checkpoint::Options),
+    #[cfg(feature = "opensearch")]
+    Tombstones(tombstones::Options),
     Schema(schema::Options),
     Sample(sample::Options),
     Completions(completions::Options),
@@ -105,6 +109,8 @@ pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
         Verb::Search(options) => search::execute(&options, terminal),
         Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
         Verb::Checkpoint(options) => checkpoint::execute(&options, terminal),
+        #[cfg(feature = "opensearch")]
+        Verb::Tombstones(options) => tombstones::execute(&options, terminal),
         Verb::Schema(options) => schema::execute(&options, terminal),
         Verb::Sample(options) => sample::execute(&options, terminal),
         Verb::Completions(options) => completions::execute(&options, terminal),

@@ -17,6 +17,9 @@ pub struct Control {
     pub number: u64,
     /// Hash of the contract the lanes decode with.
     pub contract: String,
+    /// Deletes leave documents that say so in stores that forget the versions of deleted ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tombstones: bool,
     /// Where the pipeline's sinks have written: a place of these that is found empty was lost.
     #[serde(default)]
     pub places: BTreeSet<String>,

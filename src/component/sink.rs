@@ -45,6 +45,8 @@ pub struct EpochId {
     pub from: Position,
     /// The control number that all its rows are processed under.
     pub control: u64,
+    /// A delete leaves a document that says so, where the store would forget its version.
+    pub tombstones: bool,
     /// When the lane was last known to hold the token.
     pub confirmation: Confirmation,
 }

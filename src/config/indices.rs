@@ -8,9 +8,13 @@ use serde_json::Value;
 use super::load::Check;
 use crate::contract::Contract;
 use crate::document::{Finding, Step, closest};
+#[cfg(feature = "opensearch")]
+use crate::event::batch::KEY_COLUMN;
 use crate::sinks::documents::{Analyzer, SystemField};
 #[cfg(feature = "search")]
 use crate::sinks::documents::{Definition, Kind};
+#[cfg(feature = "opensearch")]
+use crate::sinks::opensearch::OpensearchConfig;
 #[cfg(feature = "search")]
 use crate::sinks::search::SearchConfig;
 
@@ -18,7 +22,9 @@ use crate::sinks::search::SearchConfig;
 #[cfg(feature = "search")]
 const INDEXING_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
 /// What documents have beside their fields.
-const RESERVED: [&str; 12] = [
+const RESERVED: [&str; 13] = [
+    // What an index of OpenSearch says of deleted documents.
+    "acequia_deleted",
     "_doc_count",
     "_field_names",
     "_id",
@@ -47,6 +53,10 @@ pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef, contract: &Contr
         for (path, mapping) in settings.mapping {
             let below = [steps.as_slice(), &[Step::Key("mapping"), Step::Key(path)]].concat();
             findings.extend(mapped(check, &below, schema, path, mapping));
+        }
+        #[cfg(feature = "opensearch")]
+        if let Some(search) = &sink.opensearch {
+            findings.extend(keyed(check, &steps, search, schema));
         }
         #[cfg(feature = "search")]
         if let Some(search) = &sink.search {
@@ -134,6 +144,45 @@ fn paths(field: &Field, before: String) -> Vec<String> {
         found.extend(members.iter().flat_map(|member| paths(member, format!("{path}."))));
     }
     found
+}
+
+/// Where a document lies follows from its key, or it would be left behind when it moves.
+#[cfg(feature = "opensearch")]
+fn keyed(
+    check: &Check<'_>,
+    steps: &[Step<'_>],
+    search: &OpensearchConfig,
+    schema: &SchemaRef,
+) -> Vec<Finding> {
+    let is_instant = |kind: &DataType| matches!(kind, DataType::Timestamp(..) | DataType::Date32);
+    let keys = |is_wanted: &dyn Fn(&DataType) -> bool| -> Vec<&str> {
+        let is_key = |field: &&std::sync::Arc<Field>| {
+            field.metadata().contains_key(KEY_COLUMN) && is_wanted(field.data_type())
+        };
+        schema.fields().iter().filter(is_key).map(|field| field.name().as_str()).collect()
+    };
+    let mut findings = Vec::new();
+    let mut report = |below: &[&'static str], given: &str, keys: Vec<&str>, what: &str| {
+        if keys.contains(&given) {
+            return;
+        }
+        let steps: Vec<Step<'_>> =
+            steps.iter().copied().chain(below.iter().copied().map(Step::Key)).collect();
+        let finding = check.document.finding_at(&steps, format!("`{given}` is no {what}"));
+        let allowed = match keys.as_slice() {
+            [] => format!("there is no {what}: leave it out"),
+            keys => format!("one of {}", keys.join(", ")),
+        };
+        findings.push(finding.allowed(allowed).suggest(closest(given, keys)));
+    };
+    if let Some(column) = &search.routing {
+        report(&["routing"], column, keys(&|_| true), "key column");
+    }
+    if let Some(split) = &search.split {
+        let what = "timestamp or date of the key";
+        report(&["split", "time"], &split.time, keys(&is_instant), what);
+    }
+    findings
 }
 
 /// What an embedded index may take.

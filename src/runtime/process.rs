@@ -74,6 +74,7 @@ pub async fn ensure_control(
                 domain: documents.context.randomness.nonce(),
                 number: 1,
                 contract: contract.to_owned(),
+                tombstones: false,
                 places: BTreeSet::new(),
             },
         };

@@ -20,6 +20,7 @@ fn epoch(number: u64) -> EpochId {
         epoch: number,
         from: Position::Offset(number * 100),
         control: 1,
+        tombstones: false,
         confirmation: crate::component::Confirmation::now(),
     }
 }

@@ -118,6 +118,7 @@ mod tests {
             epoch: 12,
             from,
             control: 1,
+            tombstones: false,
             confirmation: crate::component::Confirmation::now(),
         }
     }

@@ -17,6 +17,7 @@ fn epoch(partition: &str, token: u64) -> EpochId {
         epoch: 1,
         from: Position::Offset(0),
         control: 1,
+        tombstones: false,
         confirmation: crate::component::Confirmation::now(),
     }
 }

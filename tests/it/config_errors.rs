@@ -291,7 +291,7 @@ fn kinds() {
          |   ^^^^
     "#);
     assert_snapshot!(broken(&[("    parquet:", "    parquett:")]), @r#"
-    pipeline.yaml:13:5: sinks.lake.parquett: unknown key; allowed: opensearch, parquet, where; did you mean "parquet"
+    pipeline.yaml:13:5: sinks.lake.parquett: unknown key; allowed: on_outage, opensearch, parquet, search, where; did you mean "parquet"
       13 |     parquett:
          |     ^^^^^^^^
     "#);

@@ -61,6 +61,23 @@ impl Checkpoints {
         &self.control
     }
 
+    /// Let deletes leave documents that say so, or no longer. Running lanes hear of it within seconds.
+    pub async fn keep_tombstones(&self, tombstones: bool) -> Result<Control> {
+        loop {
+            let held = self.documents.load::<Control>(&Key::Control).await?;
+            let held = held.ok_or_else(|| never_run(&self.pipeline))?;
+            if held.content.tombstones == tombstones {
+                return Ok(held.content);
+            }
+            let number = held.content.number + 1;
+            let control = Control { number, tombstones, ..held.content.clone() };
+            let swapped = self.documents.swap(&Key::Control, Some(&held), control).await?;
+            if let Swapped::Stored(held) = swapped {
+                return Ok(held.content);
+            }
+        }
+    }
+
     /// Every record, in the order of the partitions' names.
     pub async fn records(&self) -> Result<Vec<Held<Record>>> {
         let mut records = Vec::new();

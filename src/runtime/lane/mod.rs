@@ -421,6 +421,7 @@ impl Lane {
             epoch: self.record.content.last_epoch() + 1,
             from: self.record.content.next.clone(),
             control: self.control.number,
+            tombstones: self.control.tombstones,
             confirmation: self.confirmation.clone(),
         }
     }

@@ -1,6 +1,7 @@
 //! What holds a lane up: a sink that does not take its epoch.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::{error, warn};
@@ -35,13 +36,14 @@ impl Outage {
 }
 
 impl Lane {
-    /// A sink holds the lane up. Where that has lasted for half of the time for which the source keeps
+    /// A sink holds the lane up, and has for as long as `already` says at least. Where that has lasted for half of the time for which the source keeps
     /// what is not read, somebody must know.
-    async fn held_up(&self) {
+    async fn held_up(&self, already: Duration) {
         self.metrics.waiting(true);
         let since = {
             let mut state = self.outage.state();
-            let since = *state.since.get_or_insert_with(Instant::now);
+            let now = Instant::now();
+            let since = *state.since.get_or_insert(now.checked_sub(already).unwrap_or(now));
             if state.is_said {
                 return;
             }
@@ -73,7 +75,7 @@ impl Lane {
                 biased;
                 outcome = &mut work => outcome,
                 () = tokio::time::sleep(CONTROL_INTERVAL) => {
-                    self.held_up().await;
+                    self.held_up(CONTROL_INTERVAL).await;
                     self.show_lag();
                     self.confirm_where_it_matters().await?;
                     if self.control_changed().await? {
@@ -100,7 +102,7 @@ impl Lane {
                 if backoff.is_worth_a_line() {
                     warn!(partition = %self.start.partition, %error, "a sink failed, reading the epoch again");
                 }
-                self.held_up().await;
+                self.held_up(Duration::ZERO).await;
                 tokio::select! {
                     biased;
                     () = told_to_drain(&mut self.orders) => {}

@@ -43,6 +43,11 @@ impl Definition {
         Self { properties: columns.chain(system).collect() }
     }
 
+    /// Add a field of no column.
+    pub fn add(&mut self, name: &str, kind: &DataType) {
+        self.properties.insert(name.to_owned(), of_type(kind));
+    }
+
     /// `mappings` of the index: unknown fields are refused, and `_meta.acequia` says whose it is.
     pub fn mappings(&self, meta: Value) -> Value {
         json!({

@@ -26,6 +26,7 @@ async fn stage(staging: &FolderStaging, folder: &str, number: u32) -> StagedFile
         epoch: 1,
         from: Position::Offset(0),
         control: 1,
+        tombstones: false,
         confirmation: crate::component::Confirmation::now(),
     };
     let nonce = format!("{number:032x}");
@@ -186,6 +187,7 @@ async fn an_upload_that_is_dropped_leaves_nothing() {
         epoch: 1,
         from: Position::Offset(0),
         control: 1,
+        tombstones: false,
         confirmation: crate::component::Confirmation::now(),
     };
     let identity = FileIdentity::new(&epoch, "n".into());

@@ -4,17 +4,19 @@
 //! Source: "Bulk" in the API reference of OpenSearch; what single items are answered was tried on a
 //! real node.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::actions::{ActionRules, Actions, TOMBSTONE};
 use super::client::{Answer, reason_of};
 use crate::error::{Error, Result};
 use crate::event::{Batch, DeadLetter, Stage};
 use crate::memory::{Charge, MemoryBudget};
-use crate::sinks::documents::{Documents, Fate, id_of};
+use crate::sinks::documents::{Documents, Fate};
 
 /// What of an answer is asked for: each item's status and error.
 pub(super) const ANSWER_PARTS: &str = "items.*.status,items.*.error";
@@ -52,6 +54,15 @@ pub(super) struct Item {
     pub(super) origin: Origin,
 }
 
+/// The rows of one batch as items.
+pub(super) struct Written {
+    pub(super) bulk: Bulk,
+    /// The periods whose indices they go to.
+    pub(super) periods: BTreeSet<String>,
+    /// Rows that belong to no index, and why.
+    pub(super) misfits: Vec<(Origin, String)>,
+}
+
 /// Items that are sent together, at least one.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
@@ -60,50 +71,67 @@ pub(super) struct Bulk {
 }
 
 impl Bulk {
-    /// The items of every row of `batch`, whose documents are `documents`. What it holds is counted
-    /// against `memory`.
+    /// The items of every row of `batch`, whose documents are `documents`, by `rules`; with
+    /// `tombstones` a delete leaves a document that says so. What it holds is counted against
+    /// `memory`.
     ///
     /// # Errors
     /// `Fatal` where a column has a type that no JSON stands for.
     pub(super) fn of(
-        batch: Batch,
+        mut batch: Batch,
         documents: &Documents,
-        expire_deletes: bool,
+        rules: &ActionRules,
+        tombstones: bool,
         memory: &Arc<MemoryBudget>,
-    ) -> Result<Self> {
+    ) -> Result<Written> {
         let failed = |cause| Error::fatal("cannot write rows as documents").caused_by(cause);
         let mut encoder = documents.encoder().map_err(failed)?;
         let (mut bytes, mut places) = (Vec::new(), Vec::with_capacity(batch.len()));
+        let (mut periods, mut misfits) = (BTreeSet::new(), Vec::new());
+        let actions = Actions::of(&batch, rules).map_err(failed)?;
         for row in 0..batch.len() {
-            let fate = Fate::of(batch.system.op.value(row), expire_deletes);
+            let fate = Fate::of(batch.system.op.value(row), rules.expire_deletes);
             let start = bytes.len();
-            let action = match fate {
+            let (action, document) = match fate {
                 Fate::Keep => continue,
-                Fate::Index => "index",
-                Fate::Delete => "delete",
+                Fate::Delete if !tombstones => ("delete", None),
+                _ => ("index", Some(fate)),
             };
-            let id = id_of(batch.system.key.value(row));
-            bytes.extend_from_slice(format!("{{\"{action}\":{{\"_id\":").as_bytes());
-            serde_json::to_writer(&mut bytes, &id)
+            let period = match actions.period(row) {
+                Ok(period) => period,
+                Err(reason) => {
+                    misfits.push((row, reason));
+                    continue;
+                }
+            };
+            actions
+                .write(action, row, &period, &mut bytes)
                 .map_err(|cause| Error::fatal("cannot write an id").caused_by(cause))?;
-            let version = batch.system.version.value(row);
-            let rest = format!(",\"version\":{version},\"version_type\":\"external\"}}}}\n");
-            bytes.extend_from_slice(rest.as_bytes());
-            if fate == Fate::Index {
-                encoder.write(row, &mut bytes);
+            match document {
+                Some(Fate::Index) => encoder.write(row, &mut bytes),
+                Some(_) => bytes.extend_from_slice(TOMBSTONE.as_bytes()),
+                None => {}
+            }
+            if document.is_some() {
                 bytes.push(b'\n');
             }
-            places.push((start, bytes.len(), fate == Fate::Delete, row));
+            if !periods.contains(&period) {
+                periods.insert(period);
+            }
+            places.push((start, bytes.len(), action == "delete", row));
         }
-        let rows = batch.rows.slice(0, 0);
-        let batch = Batch { rows, before: None, kept: None, rejects: Vec::new(), ..batch };
+        batch.rows = batch.rows.slice(0, 0);
+        let batch = Batch { before: None, kept: None, rejects: Vec::new(), ..batch };
         let held = batch.raw.data.len() + bytes.len();
         let source = Arc::new(Source { batch, bytes: held, _charge: memory.charge(held) });
+        let origin = |row| Origin { source: source.clone(), row };
         let item = |(start, end, is_delete, row)| {
-            let origin = Origin { source: source.clone(), row };
+            let origin = origin(row);
             Item { start, end, is_delete, origin }
         };
-        Ok(Self { items: places.into_iter().map(item).collect(), bytes })
+        let bulk = Self { items: places.into_iter().map(item).collect(), bytes };
+        let misfits = misfits.into_iter().map(|(row, reason)| (origin(row), reason)).collect();
+        Ok(Written { bulk, periods, misfits })
     }
 
     /// Bytes that it keeps in memory: those of its lines, and of the batches that its letters would be

@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::batch::RawRows;
+use crate::sinks::opensearch::config::{Period, SplitConfig};
 use crate::testing::changes;
 
 /// A batch of rows `0..`, of which row `n` has the key `k"<n>`, the version `n + 1` and the text `t<n>`.
@@ -12,10 +13,14 @@ pub(in crate::sinks::opensearch) fn batch(operations: &[&str]) -> Batch {
     changes(&rows)
 }
 
+fn rules() -> ActionRules {
+    ActionRules { expire_deletes: false, routing: None, split: None, index: "i-1".to_owned() }
+}
+
 fn bulk(operations: &[&str]) -> Bulk {
     let (batch, memory) = (batch(operations), MemoryBudget::new(1 << 20));
     let documents = Documents::of(&batch, Vec::new());
-    Bulk::of(batch, &documents, false, &memory).unwrap()
+    Bulk::of(batch, &documents, &rules(), false, &memory).unwrap().bulk
 }
 
 fn text(bulk: &Bulk) -> String {
@@ -117,7 +122,7 @@ fn what_a_bulk_holds_is_counted_until_its_last_item_is_gone() {
     let raw = RawRows { data: vec![0; 1000].into(), ..RawRows::none() };
     let batch = Batch { raw, ..batch };
     let documents = Documents::of(&batch, Vec::new());
-    let mut whole = Bulk::of(batch, &documents, false, &memory).unwrap();
+    let mut whole = Bulk::of(batch, &documents, &rules(), false, &memory).unwrap().bulk;
     let held = whole.len() + 1000;
     assert_eq!((whole.held(), memory.used()), (held, held));
     let first = whole.take(1);
@@ -126,4 +131,44 @@ fn what_a_bulk_holds_is_counted_until_its_last_item_is_gone() {
     assert_eq!(memory.used(), held);
     drop(first);
     assert_eq!(memory.used(), 0);
+}
+
+#[test]
+fn rows_go_to_the_index_of_their_period_and_the_shard_of_their_routing() {
+    use crate::event::system::INSTANT;
+    use arrow::array::{RecordBatch, StringViewArray, TimestampMicrosecondArray};
+    let mut batch = batch(&["insert", "delete", "update", "insert"]);
+    let times = TimestampMicrosecondArray::from(vec![
+        Some(1_705_314_600_000_000),
+        Some(1_709_251_199_999_999),
+        Some(7_258_118_400_000_000),
+        None,
+    ]);
+    let times = arrow::compute::cast(&times, &INSTANT).unwrap();
+    let users = StringViewArray::from_iter_values(["a", "b\"", "c", "d"]);
+    batch.rows =
+        RecordBatch::try_from_iter([("user", Arc::new(users) as _), ("time", times)]).unwrap();
+    let rules = ActionRules {
+        routing: Some("user".to_owned()),
+        split: Some(SplitConfig { by: Period::Month, time: "time".to_owned() }),
+        ..rules()
+    };
+    let documents = Documents::of(&batch, Vec::new());
+    let memory = MemoryBudget::new(1 << 20);
+    let written = Bulk::of(batch, &documents, &rules, true, &memory).unwrap();
+    insta::assert_snapshot!(text(&written.bulk), @r#"
+    {"index":{"_id":"k\"0","_index":"i-1-2024-01-write","routing":"a","version":1,"version_type":"external"}}
+    {"user":"a","time":"2024-01-15T10:30:00Z"}
+    {"index":{"_id":"k\"1","_index":"i-1-2024-02-write","routing":"b\"","version":2,"version_type":"external"}}
+    {"acequia_deleted":true}
+    "#);
+    assert_eq!(written.periods.into_iter().collect::<Vec<_>>(), ["2024-01", "2024-02"]);
+    let misfits: Vec<String> = written.misfits.into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(
+        misfits,
+        [
+            "`time` lies outside 2000 to 2100: no index is named after it",
+            "`time` is null, and with it the index of the document"
+        ]
+    );
 }

@@ -35,6 +35,13 @@ pub struct OpensearchConfig {
     /// What an expire does to its document: a time-to-live of the table is not the end of the fact.
     #[serde(default)]
     pub on_expire: OnExpire,
+    /// Spread documents over shards by the values of this column instead of their ids: one of the
+    /// contract's key, so that a document never changes its shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<String>,
+    /// Keep documents in an index for each period, `INDEX-1-2026-01`, all behind the same alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<SplitConfig>,
     /// Primary shards of an index that is made.
     #[serde(default = "one")]
     #[schemars(range(min = 1))]
@@ -53,6 +60,29 @@ pub struct OpensearchConfig {
     /// Send bodies compressed by gzip: less to carry, more to compute.
     #[serde(default)]
     pub compress: bool,
+}
+
+/// One index for each period of a key column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitConfig {
+    /// The period.
+    pub by: Period,
+    /// The column that holds the instant: a timestamp or a date of the contract's key, so that a
+    /// document never changes its index.
+    pub time: String,
+}
+
+/// A period that an index is named after, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// `2026-01-31`
+    Day,
+    /// `2026-01`
+    Month,
+    /// `2026`
+    Year,
 }
 
 fn one() -> u16 {

@@ -4,6 +4,7 @@ use opensearch::http::Method;
 use serde_json::{Map, Value, json};
 use tracing::warn;
 
+use super::actions::DELETED;
 use super::client::{Answer, Client};
 use super::config::OpensearchConfig;
 use crate::component::checkpoint::FORMAT;
@@ -21,9 +22,9 @@ pub(super) struct Index<'a> {
     pub(super) config: &'a OpensearchConfig,
     pub(super) sink: &'a str,
     /// Its own name, behind the aliases.
-    pub(super) name: &'a str,
+    pub(super) name: String,
     /// The alias that is written to, which nothing but this makes.
-    pub(super) write_alias: &'a str,
+    pub(super) write_alias: String,
     pub(super) definition: &'a Definition,
     pub(super) ownership: &'a Ownership,
     pub(super) contract_version: &'a str,
@@ -33,22 +34,44 @@ impl Index<'_> {
     /// See that the index is there and is this pipeline's, and make it where it is missing and was
     /// not `written_before`.
     pub(super) async fn prepare(&self, written_before: bool) -> Result<()> {
-        let found = self.ask(Method::Get, &format!("/{}", self.name), None).await?;
+        let found = self.look().await?;
         match found.status {
             200 => {
                 let found = found.json();
-                let found = found.get(self.name).unwrap_or(&Value::Null);
+                let found = found.get(&self.name).unwrap_or(&Value::Null);
                 self.compare(found)?;
                 self.compare_settings(found)
             }
-            404 if written_before => Err(Error::halted(format!(
-                "the index {} of this pipeline is gone from {}, and with it every document: restore it from a snapshot, or begin again with an empty checkpoint",
-                self.name,
-                self.client.url()
-            ))),
+            404 if written_before => Err(self.gone()),
             404 => self.make().await,
             _ => Err(self.refused("look at", &found)),
         }
+    }
+
+    async fn look(&self) -> Result<Answer> {
+        self.ask(Method::Get, &format!("/{}", self.name), None).await
+    }
+
+    /// The error for an index that was there and is not any more.
+    pub(super) fn gone(&self) -> Error {
+        Error::halted(format!(
+            "the index {} of this pipeline is gone from {}, and with it every document: restore it from a snapshot, or begin again with an empty checkpoint",
+            self.name,
+            self.client.url()
+        ))
+    }
+
+    /// The periods that have an index whose name begins with this one's.
+    pub(super) async fn periods(&self) -> Result<Vec<String>> {
+        let path = format!("/{}-*/_settings/index.uuid", self.name);
+        let found = self.ask(Method::Get, &path, None).await?;
+        if found.status != 200 {
+            return Err(self.refused("look for indices behind", &found));
+        }
+        let before = format!("{}-", self.name);
+        let names = found.json();
+        let names = names.as_object().into_iter().flatten();
+        Ok(names.filter_map(|(name, _)| name.strip_prefix(&before).map(str::to_owned)).collect())
     }
 
     async fn make(&self) -> Result<()> {
@@ -62,7 +85,13 @@ impl Index<'_> {
                 "analysis": self.definition.analysis(),
             },
             "mappings": self.definition.mappings(self.meta()),
-            "aliases": { self.config.index.as_str(): {}, self.write_alias: {} },
+            "aliases": {
+                // Readers are shown no document that stands for a deleted one.
+                self.config.index.as_str(): {
+                    "filter": { "bool": { "must_not": { "term": { DELETED: true } } } },
+                },
+                self.write_alias.as_str(): {},
+            },
         });
         let made = self.ask(Method::Put, &format!("/{}", self.name), Some(body)).await?;
         let kind = made.json();
@@ -70,9 +99,12 @@ impl Index<'_> {
         match made.status {
             200 => Ok(()),
             // Another task was faster.
-            400 if kind == "resource_already_exists_exception" => {
-                Err(Error::retryable(format!("another task is making the index {}", self.name)))
-            }
+            400 if kind == "resource_already_exists_exception" => match self.look().await? {
+                made if made.status == 200 => {
+                    self.compare(made.json().get(&self.name).unwrap_or(&Value::Null))
+                }
+                made => Err(self.refused("look at", &made)),
+            },
             _ => Err(self.refused("make", &made)),
         }
     }
@@ -93,7 +125,7 @@ impl Index<'_> {
         let mappings = found.get("mappings").unwrap_or(&Value::Null);
         let meta = mappings.pointer("/_meta/acequia");
         let said = |name: &str| meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
-        let (name, url) = (self.name, self.client.url());
+        let (name, url) = (&self.name, self.client.url());
         match (said("pipeline"), said("domain")) {
             (None, _) => {
                 return Err(Error::halted(format!(
@@ -133,8 +165,8 @@ impl Index<'_> {
 
     /// The aliases lead to it, and it remembers deletes for long enough.
     fn compare_settings(&self, found: &Value) -> Result<()> {
-        let (name, url) = (self.name, self.client.url());
-        for alias in [self.config.index.as_str(), self.write_alias] {
+        let (name, url) = (&self.name, self.client.url());
+        for alias in [&self.config.index, &self.write_alias] {
             let leads = found.get("aliases").and_then(|aliases| aliases.get(alias)).is_some();
             if !leads {
                 return Err(Error::halted(format!(
@@ -145,7 +177,7 @@ impl Index<'_> {
         let remembered = found.pointer("/settings/index/gc_deletes").and_then(Value::as_str);
         if remembered != Some(DELETES_REMEMBERED) {
             warn!(
-                index = name,
+                index = %name,
                 "the setting `gc_deletes` of the index is {}, it was made with {DELETES_REMEMBERED}: what is sent late may bring deleted documents back",
                 remembered.unwrap_or("60s, the default")
             );
@@ -159,7 +191,7 @@ impl Index<'_> {
     }
 
     fn refused(&self, what: &str, answer: &Answer) -> Error {
-        let (name, url, why) = (self.name, self.client.url(), answer.reason());
+        let (name, url, why) = (&self.name, self.client.url(), answer.reason());
         match answer.status {
             401 => Error::config(format!("{url} does not let this user in: {why}; check `login`")),
             403 => Error::config(format!(

@@ -2,26 +2,31 @@
 //!
 //! The index keeps the highest version of a document (`version_type: external`), so that whatever is
 //! sent twice, late or out of order changes nothing. [`index`] makes the index or compares it,
-//! [`bulk`] writes requests and reads answers, [`writer`] sends them, as many at once as [`limit`]
-//! allows, by the [`client`].
+//! [`actions`] says which document of which index a row is, [`bulk`] writes requests and reads answers,
+//! [`writer`] sends them, as many at once as [`limit`] allows, by the [`client`]. [`purge`] removes
+//! documents that stand for deleted ones.
 
+pub mod actions;
 mod bulk;
 pub mod client;
 pub mod config;
 mod index;
 mod limit;
+mod purge;
 mod writer;
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::config::OpensearchConfig;
 
+use self::actions::{ActionRules, DELETED};
 use self::client::Client;
 use self::index::Index;
 use self::limit::Limit;
@@ -30,8 +35,8 @@ use crate::component::{
     CheckpointStore, Context, EpochId, EpochWriter, Published, Sink, SinkKind, StagedFile, Swept,
 };
 use crate::contract::Contract;
-use crate::error::{Error, Result};
-use crate::sinks::documents::{Definition, OnExpire, SystemField};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sinks::documents::{Definition, OnExpire};
 use crate::sinks::marker::Ownership;
 
 /// A cluster that fails for longer than this when a run starts is a mistake to be mended.
@@ -40,16 +45,72 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// What every writer of one index needs.
 struct Shared {
     name: Arc<str>,
-    /// The name of the index itself.
-    index: String,
-    /// What is written to.
-    write_alias: String,
+    config: OpensearchConfig,
+    definition: Definition,
+    ownership: Ownership,
+    contract_version: String,
     client: Client,
     limit: Arc<Limit>,
     bulk_bytes: usize,
-    expire_deletes: bool,
-    system: Vec<SystemField>,
+    rules: ActionRules,
+    /// Periods whose indices are known to be there and as they should be.
+    known: Mutex<BTreeSet<String>>,
     context: Context,
+}
+
+impl Shared {
+    /// The index of `period`; an empty one is that of the only index.
+    fn index(&self, period: &str) -> Index<'_> {
+        Index {
+            client: &self.client,
+            config: &self.config,
+            sink: &self.name,
+            name: self.rules.index_of(period),
+            write_alias: self.rules.write_alias(period),
+            definition: &self.definition,
+            ownership: &self.ownership,
+            contract_version: &self.contract_version,
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Look at every index that is there.
+    async fn look_at_all(&self, written_before: bool) -> Result<()> {
+        if self.config.split.is_none() {
+            return self.index("").prepare(written_before).await;
+        }
+        let periods = self.index("").periods().await?;
+        if periods.is_empty() && written_before {
+            return Err(self.index("").gone());
+        }
+        for period in periods {
+            self.index(&period).prepare(true).await?;
+            self.known().insert(period);
+        }
+        Ok(())
+    }
+
+    /// See that the index of each period is there; the only one was seen to at the start.
+    async fn ensure(&self, periods: &BTreeSet<String>) -> Result<()> {
+        if self.config.split.is_none() {
+            return Ok(());
+        }
+        for period in periods {
+            if self.known().contains(period) {
+                continue;
+            }
+            // What a user may mend is waited for, now that the run is at work.
+            self.index(period).prepare(false).await.map_err(|error| match error.kind() {
+                ErrorKind::Config => Error::retryable(error.to_string()),
+                _ => error,
+            })?;
+            self.known().insert(period.clone());
+        }
+        Ok(())
+    }
 }
 
 /// Writes rows as documents of an index.
@@ -59,6 +120,7 @@ pub struct OpensearchSink {
     definition: Definition,
     ownership: Ownership,
     contract_version: String,
+    rules: ActionRules,
     context: Context,
     shared: OnceCell<Arc<Shared>>,
     /// When the cluster was asked for the first time.
@@ -75,10 +137,19 @@ impl OpensearchSink {
         ownership: &Ownership,
         context: &Context,
     ) -> Self {
+        let mut definition = Definition::new(schema, contract, &config.mapping, &config.system);
+        definition.add(DELETED, &DataType::Boolean);
+        let rules = ActionRules {
+            expire_deletes: config.on_expire == OnExpire::Delete,
+            routing: config.routing.clone(),
+            split: config.split.clone(),
+            index: format!("{}-1", config.index),
+        };
         Self {
             name: name.into(),
             config: config.clone(),
-            definition: Definition::new(schema, contract, &config.mapping, &config.system),
+            definition,
+            rules,
             ownership: ownership.clone(),
             contract_version: contract.version.clone(),
             context: context.clone(),
@@ -87,23 +158,20 @@ impl OpensearchSink {
         }
     }
 
-    /// The index itself, behind the alias that is configured.
-    fn index(&self) -> String {
-        format!("{}-1", self.config.index)
-    }
-
     async fn shared(&self) -> Result<&Arc<Shared>> {
         let make = || async {
             let bulk_bytes = usize::try_from(self.config.bulk_size.bytes()).unwrap_or(usize::MAX);
             Ok(Arc::new(Shared {
                 name: self.name.clone(),
-                index: self.index(),
-                write_alias: format!("{}-write", self.index()),
+                config: self.config.clone(),
+                definition: self.definition.clone(),
+                ownership: self.ownership.clone(),
+                contract_version: self.contract_version.clone(),
                 client: Client::new(&self.config, &self.context).await?,
                 limit: Arc::new(Limit::new(self.config.requests)),
                 bulk_bytes: bulk_bytes.max(1),
-                expire_deletes: self.config.on_expire == OnExpire::Delete,
-                system: self.config.system.clone(),
+                rules: self.rules.clone(),
+                known: Mutex::default(),
                 context: self.context.clone(),
             }))
         };
@@ -120,22 +188,12 @@ impl Sink for OpensearchSink {
         SinkKind::Versioned
     }
     fn place(&self) -> String {
-        format!("{}/{}", self.config.url.trim_end_matches('/'), self.index())
+        format!("{}/{}", self.config.url.trim_end_matches('/'), self.rules.index)
     }
     async fn prepare(&self, written_before: bool) -> Result<()> {
         let shared = self.shared().await?;
-        let index = Index {
-            client: &shared.client,
-            config: &self.config,
-            sink: &self.name,
-            name: &shared.index,
-            write_alias: &shared.write_alias,
-            definition: &self.definition,
-            ownership: &self.ownership,
-            contract_version: &self.contract_version,
-        };
         let asked_at = *self.asked_at.get_or_init(Instant::now);
-        let prepared = index.prepare(written_before).await.map_err(|error| {
+        let prepared = shared.look_at_all(written_before).await.map_err(|error| {
             match error.is_retryable() && asked_at.elapsed() > START_PATIENCE {
                 true => {
                     Error::config(format!("{error}; check `url`, the network, and the cluster"))

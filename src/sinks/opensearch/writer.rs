@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::Shared;
-use super::bulk::{ANSWER_PARTS, Bulk, Item, Outcome, outcomes};
+use super::bulk::{ANSWER_PARTS, Bulk, Item, Outcome, Written, outcomes};
 use super::client::{Answer, TIMEOUT};
 use super::limit::Place;
 use crate::component::{Confirmation, EpochId, EpochWriter, Flushed};
@@ -41,6 +41,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Takes the rows of one epoch of one lane.
 pub(super) struct BulkWriter {
     shared: Arc<Shared>,
+    tombstones: bool,
     /// `None` once the flush has begun.
     bulks: Option<mpsc::Sender<Bulk>>,
     sender: Option<JoinHandle<Result<Vec<DeadLetter>>>>,
@@ -52,7 +53,8 @@ impl BulkWriter {
         let (bulks, coming) = mpsc::channel(1);
         let sender = Sender { shared: shared.clone(), confirmation: epoch.confirmation.clone() };
         let sender = tokio::spawn(sender.run(coming));
-        Self { shared, bulks: Some(bulks), sender: Some(sender), rows: 0 }
+        let tombstones = epoch.tombstones;
+        Self { shared, tombstones, bulks: Some(bulks), sender: Some(sender), rows: 0 }
     }
 
     /// Wait for what was sent.
@@ -81,21 +83,30 @@ impl EpochWriter for BulkWriter {
     async fn write(&mut self, rows: SinkRows) -> Result<Vec<DeadLetter>> {
         let batch = rows.batch;
         self.rows += batch.len() as u64;
-        let shared = self.shared.clone();
-        let bulk = compute::run(&self.shared.context.compute, move || {
-            let documents = Documents::of(&batch, system_columns(&batch, &shared.system));
-            Bulk::of(batch, &documents, shared.expire_deletes, &shared.context.memory)
+        let (shared, tombstones) = (self.shared.clone(), self.tombstones);
+        let written = compute::run(&self.shared.context.compute, move || {
+            let system = system_columns(&batch, &shared.config.system);
+            let documents = Documents::of(&batch, system);
+            Bulk::of(batch, &documents, &shared.rules, tombstones, &shared.context.memory)
         })
         .await??;
+        let Written { bulk, periods, misfits } = written;
+        let stage = || Stage::Sink(self.shared.name.clone());
+        let mut letters: Vec<DeadLetter> =
+            misfits.into_iter().map(|(origin, reason)| origin.letter(stage(), reason)).collect();
         if bulk.is_empty() {
-            return Ok(Vec::new());
+            return Ok(letters);
         }
+        self.shared.ensure(&periods).await?;
         let is_sent = match &self.bulks {
             Some(bulks) => bulks.send(bulk).await.is_ok(),
             None => false,
         };
         // The other end is gone only where a request has failed for good.
-        if is_sent { Ok(Vec::new()) } else { self.finish().await }
+        if !is_sent {
+            letters.extend(self.finish().await?);
+        }
+        Ok(letters)
     }
 
     async fn flush(mut self: Box<Self>) -> Result<Flushed> {
@@ -248,7 +259,10 @@ async fn send(shared: &Shared, confirmation: &Confirmation, bulk: &Bulk) -> Resu
         )));
     }
     // An alias: an index that is gone must not be made anew by what is sent to it.
-    let path = format!("/{}/_bulk", shared.write_alias);
+    let path = match shared.rules.split {
+        None => format!("/{}/_bulk", shared.rules.write_alias("")),
+        Some(_) => "/_bulk".to_owned(),
+    };
     let query = [("filter_path", ANSWER_PARTS), ("timeout", "20s"), ("require_alias", "true")];
     let answer = match shared.client.ask(Method::Post, &path, &query, Some(bulk.body())).await {
         Ok(answer) => answer,
@@ -372,6 +386,7 @@ mod tests {
             epoch: 1,
             from: Position::Offset(0),
             control: 1,
+            tombstones: false,
             confirmation,
         };
         let mut writer = sink.begin(&epoch).await.unwrap();

@@ -126,6 +126,7 @@ pub(super) fn epoch(token: u64, number: u64) -> EpochId {
         epoch: number,
         from: Position::Offset(0),
         control: 3,
+        tombstones: false,
         confirmation: crate::component::Confirmation::now(),
     }
 }

@@ -29,6 +29,7 @@ fn epoch(partition: &str, epoch: u64) -> EpochId {
         epoch,
         from: Position::Offset(epoch),
         control: 1,
+        tombstones: false,
         confirmation: Confirmation::now(),
     }
 }

@@ -50,10 +50,27 @@ impl Topic {
         self.client().create().unwrap()
     }
 
+    /// Make a topic that keeps messages for so long.
+    pub(crate) fn with_retention(
+        bootstrap: &str,
+        name: &str,
+        partitions: i32,
+        kept: Duration,
+    ) -> Self {
+        let topic = Self { bootstrap: bootstrap.to_owned(), name: unique(name) };
+        let millis = kept.as_millis().to_string();
+        let new = NewTopic::new(&topic.name, partitions, TopicReplication::Fixed(1));
+        topic.make_new(&new.set("retention.ms", &millis));
+        topic
+    }
+
     /// Make it, once more if it was deleted.
     pub(crate) fn make(&self, partitions: i32) {
-        let topic = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
-        let made = wait(self.admin().create_topics([&topic], &AdminOptions::new())).unwrap();
+        self.make_new(&NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1)));
+    }
+
+    fn make_new(&self, topic: &NewTopic<'_>) {
+        let made = wait(self.admin().create_topics([topic], &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|one| drop(one.unwrap()));
     }
 

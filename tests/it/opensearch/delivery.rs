@@ -62,12 +62,7 @@ fn holds_what_is_left(index: &Index, count: usize) {
 /// Wait until the index has some documents.
 fn until_begun(index: &Index) {
     let late = Instant::now() + Duration::from_secs(60);
-    let count = || {
-        index.ask(Method::Post, &format!("/{}/_refresh", index.behind()), None);
-        let (_, said) = index.ask(Method::Get, &format!("/{}/_count", index.behind()), None);
-        said["count"].as_u64().unwrap_or_default()
-    };
-    while count() < 100 {
+    while index.count() < 100 {
         assert!(Instant::now() < late, "nothing comes");
         std::thread::park_timeout(Duration::from_millis(20));
     }

@@ -47,7 +47,9 @@ fn an_index_that_is_not_this_pipeline_s_is_left_alone() {
     assert_eq!(made["settings"]["index"]["gc_deletes"], "1h");
     assert_eq!(made["mappings"]["_meta"]["acequia"]["pipeline"], "messages");
     let write = format!("{name}-write");
-    assert_eq!(made["aliases"], json!({ index.name.clone(): {}, write.as_str(): {} }));
+    let shown =
+        json!({ "filter": { "bool": { "must_not": { "term": { "acequia_deleted": true } } } } });
+    assert_eq!(made["aliases"], json!({ index.name.clone(): shown, write.as_str(): {} }));
 
     // Another pipeline, another store, other fields.
     let other = Folder::new();
@@ -120,4 +122,101 @@ fn a_cluster_that_does_not_answer_is_said_at_the_start() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn an_index_for_each_month_and_shards_by_user() {
+    let Some(node) = services::opensearch::shared_or_skip("opensearch::index") else { return };
+    let (folder, index) = (Folder::new(), Index::new(node, "split"));
+    let settings = ", shards: 3, routing: user_id, split: { by: month, time: timestamp }";
+    pipeline(&folder, &index, settings, "");
+    let at = |number: usize, op: &str, text: &str, month: &str| {
+        change(number, op, text).replace("2024-01", month)
+    };
+    let january: String = (0..40).map(|number| at(number, "insert", "uno", "2024-01")).collect();
+    let march: String = (0..40).map(|number| at(number, "insert", "dos", "2024-03")).collect();
+    folder.write("a.ndjson", january + &march);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    let of = |period: &str| format!("{}-{period}", index.behind());
+    let count = |period: &str| {
+        index.ask(Method::Post, &format!("/{}/_refresh", of(period)), None);
+        let (_, said) = index.ask(Method::Get, &format!("/{}/_count", of(period)), None);
+        said["count"].as_u64()
+    };
+    assert_eq!((count("2024-01"), count("2024-02"), count("2024-03")), (Some(40), None, Some(40)));
+    let (_, one) = index.ask(Method::Get, &format!("/{}/_search?size=1", of("2024-03")), None);
+    let hit = &one["hits"]["hits"][0];
+    assert_eq!(hit["_routing"], hit["_source"]["user_id"]);
+
+    // Changes find their documents again, in another run too, and a new month has an index.
+    let more = at(3, "update", "tres", "2024-01")
+        + &at(4, "delete", "", "2024-03")
+        + &at(5, "insert", "cinco", "2024-04");
+    folder.write("b.ndjson", more);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    assert_eq!(
+        (count("2024-01"), count("2024-03"), count("2024-04")),
+        (Some(40), Some(39), Some(1))
+    );
+    let found = index.search(json!({ "match": { "content": "tres" } }));
+    assert_eq!(found, [id(3)]);
+    assert_eq!(index.search(json!({ "match_all": {} })).len(), 80, "one alias shows all");
+    let args = ["search", "pipeline.yaml", "cinco", "--json"];
+    assert_eq!(folder.run(&args).exits(0).json()["total"], 1);
+
+    // An old index may be dropped; one that is somebody else's is found at the start.
+    index.ask(Method::Delete, &format!("/{}", of("2024-01")), None);
+    let foreign = of("2024-05");
+    index.ask(Method::Put, &format!("/{foreign}"), Some(json!({})));
+    folder.write("c.ndjson", at(6, "insert", "seis", "2024-04"));
+    folder.run(&["run", "pipeline.yaml"]).exits(3).says(&format!("the index {foreign} of"));
+    index.ask(Method::Delete, &format!("/{foreign}"), None);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    assert_eq!((count("2024-01"), count("2024-04")), (None, Some(2)));
+}
+
+/// A node that restarts forgets which versions were deleted; a tombstone remembers.
+#[test]
+fn tombstones_outlive_a_restart_until_they_are_purged() {
+    use crate::services::Service as _;
+    let Some(mut node) = services::opensearch::OpenSearch::start_or_skip("opensearch::index")
+    else {
+        return;
+    };
+    let (folder, index) = (Folder::new(), Index::at(node.url(), "tombstones"));
+    pipeline(&folder, &index, "", "");
+    let all: String = (0..30).map(|number| change(number, "insert", "uno")).collect();
+    folder.write("a.ndjson", all);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    folder.run(&["tombstones", "keep", "pipeline.yaml"]).exits(0).prints("--yes does it");
+    folder.run(&["tombstones", "keep", "pipeline.yaml", "--yes"]).exits(0);
+    let deletes: String = (0..20).map(|number| change(number, "delete", "")).collect();
+    folder.write("b.ndjson", deletes);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    assert_eq!(index.documents().len(), 10, "readers see none of them");
+    let show = || folder.run(&["tombstones", "show", "pipeline.yaml", "--json"]).exits(0).json();
+    assert_eq!(show(), json!({ "kept": true, "tombstones": { "search": 20 } }));
+
+    node.server.kill();
+    node.server.restart();
+    let late = |number: usize| {
+        let id = id(number).replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+        let path = format!("/{}/_doc/{id}?version=1&version_type=external", index.behind());
+        index.ask(Method::Put, &path, Some(json!({ "content": "tarde" }))).0
+    };
+    assert_eq!(late(3), 409, "an old change does not bring it back");
+
+    folder.run(&["tombstones", "purge", "pipeline.yaml", "--yes"]).exits(2).says("forget` first");
+    folder.run(&["tombstones", "forget", "pipeline.yaml", "--yes"]).exits(0);
+    folder.run(&["tombstones", "purge", "pipeline.yaml"]).exits(0).prints("20 tombstones would go");
+    folder
+        .run(&["tombstones", "purge", "pipeline.yaml", "--yes"])
+        .exits(0)
+        .prints("20 tombstones are gone");
+    assert_eq!(index.documents().len(), 10);
+    assert_eq!(show(), json!({ "kept": false, "tombstones": { "search": 0 } }));
+    folder.write("c.ndjson", change(25, "delete", "") + &change(3, "insert", "de nuevo"));
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    assert_eq!(index.documents().len(), 10);
+    assert_eq!(show()["tombstones"]["search"], 0);
 }

@@ -3,6 +3,8 @@
 
 mod delivery;
 mod index;
+#[cfg(feature = "kafka")]
+mod outage;
 mod schedules;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,13 @@ impl Index {
             (hit["_id"].as_str().unwrap().to_owned(), (version, hit["_source"].clone()))
         };
         hits.iter().map(document).collect()
+    }
+
+    /// How many documents there are.
+    fn count(&self) -> u64 {
+        self.ask(Method::Post, &format!("/{}/_refresh", self.behind()), None);
+        let (_, said) = self.ask(Method::Get, &format!("/{}/_count", self.behind()), None);
+        said["count"].as_u64().unwrap_or_default()
     }
 
     /// The ids of documents that a search finds.
