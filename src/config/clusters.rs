@@ -3,10 +3,12 @@
 use hyper::Uri;
 
 use super::load::Check;
-use crate::document::Step;
+use crate::document::{Finding, Step};
 use crate::location::hides_what_is_sent;
 use crate::sinks::opensearch::OpensearchConfig;
 use crate::sinks::opensearch::config::LoginConfig;
+#[cfg(feature = "aws")]
+use crate::sinks::opensearch::config::SigningService;
 
 /// Bytes that the name of an index may have, with the `-1` behind it.
 const LONGEST_NAME: usize = 250;
@@ -18,7 +20,7 @@ pub(super) fn everything(check: &mut Check<'_>) {
     if !check.is_sound(&["sinks"]) {
         return;
     }
-    let mut findings = Vec::new();
+    let (mut findings, mut warnings) = (Vec::new(), Vec::new());
     let mut known: Vec<(&str, &str)> = Vec::new();
     for (name, sink) in &check.pipeline.sinks {
         let Some(search) = &sink.opensearch else { continue };
@@ -54,8 +56,28 @@ pub(super) fn everything(check: &mut Check<'_>) {
             report("index", "another sink writes this index", "each sink an index of its own");
         }
         known.push(place);
+        warnings.extend(serverless(check, name, search));
     }
     check.findings.extend(findings);
+    check.warnings.extend(warnings);
+}
+
+/// What a collection of Amazon OpenSearch Serverless does not promise.
+#[cfg(feature = "aws")]
+fn serverless(check: &Check<'_>, name: &str, search: &OpensearchConfig) -> Option<Finding> {
+    let Some(LoginConfig::Sigv4(login)) = &search.login else { return None };
+    if login.service != SigningService::Aoss {
+        return None;
+    }
+    let steps = ["sinks", name, "opensearch", "login", "sigv4", "service"].map(Step::Key);
+    let what = "Serverless forgets the versions of deleted documents when it likes, and its time series and vector collections take no ids of one's own";
+    let allowed = "a SEARCH collection, with `acequia tombstones keep`; see docs/search.md";
+    Some(check.document.finding_at(&steps, what).allowed(allowed))
+}
+
+#[cfg(not(feature = "aws"))]
+fn serverless(_: &Check<'_>, _: &str, _: &OpensearchConfig) -> Option<Finding> {
+    None
 }
 
 fn is_secret(search: &OpensearchConfig) -> bool {

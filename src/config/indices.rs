@@ -1,5 +1,7 @@
 //! What is said about the fields of indices, whichever engine keeps them.
 
+use std::collections::BTreeSet;
+
 use arrow::datatypes::{DataType, Field, SchemaRef};
 #[cfg(feature = "search")]
 use serde_json::Map;
@@ -10,9 +12,9 @@ use crate::contract::Contract;
 use crate::document::{Finding, Step, closest};
 #[cfg(feature = "opensearch")]
 use crate::event::batch::KEY_COLUMN;
-use crate::sinks::documents::{Analyzer, SystemField};
 #[cfg(feature = "search")]
-use crate::sinks::documents::{Definition, Kind};
+use crate::sinks::documents::Kind;
+use crate::sinks::documents::{Analyzer, Definition, SystemField};
 #[cfg(feature = "opensearch")]
 use crate::sinks::opensearch::OpensearchConfig;
 #[cfg(feature = "search")]
@@ -22,8 +24,9 @@ use crate::sinks::search::SearchConfig;
 #[cfg(feature = "search")]
 const INDEXING_BYTES: std::ops::RangeInclusive<u64> = (16 << 20)..=(1 << 30);
 /// What documents have beside their fields.
-const RESERVED: [&str; 13] = [
-    // What an index of OpenSearch says of deleted documents.
+const RESERVED: [&str; 14] = [
+    // What an index says of deleted documents.
+    "_deleted",
     "acequia_deleted",
     "_doc_count",
     "_field_names",
@@ -41,7 +44,6 @@ const RESERVED: [&str; 13] = [
 
 /// What the fields of an index ask of the last stage's columns.
 pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef, contract: &Contract) {
-    let _ = contract;
     if !check.is_sound(&["sinks"]) {
         return;
     }
@@ -58,10 +60,12 @@ pub(super) fn fields(check: &mut Check<'_>, schema: &SchemaRef, contract: &Contr
         if let Some(search) = &sink.opensearch {
             findings.extend(keyed(check, &steps, search, schema));
         }
+        let definition = sink.index(schema, contract);
+        findings.extend(definition.iter().flat_map(|index| twice(check, &steps, index)));
         #[cfg(feature = "search")]
         if let Some(search) = &sink.search {
             findings.extend(embedded(check, &steps, search));
-            findings.extend(types(check, &steps, sink.index(schema, contract)));
+            findings.extend(types(check, &steps, definition));
         }
     }
     check.findings.extend(findings);
@@ -91,6 +95,23 @@ fn columns(
         findings.push(check.document.finding_at(&below, what).allowed(another));
     }
     findings
+}
+
+/// Two fields have the same path: a column with a dot in its name and a member of a struct, or a second
+/// field of a text.
+fn twice(check: &Check<'_>, steps: &[Step<'_>], definition: &Definition) -> Vec<Finding> {
+    let mut known = BTreeSet::new();
+    let paths = definition.leaves().into_iter().map(|(path, _)| path);
+    let wrong = paths.filter(|path| !known.insert(path.clone()) || path.starts_with('-'));
+    let finding = |path: String| {
+        let what = match path.starts_with('-') {
+            true => format!("an index has no field `{path}`: it begins with `-`"),
+            false => format!("two fields of the index are called `{path}`"),
+        };
+        let allowed = "give the column another name in a SQL stage";
+        check.document.finding_at_key(steps, what).allowed(allowed)
+    };
+    wrong.map(finding).collect()
 }
 
 /// A mapping is of a column, has a type, and names analyzers that there are.

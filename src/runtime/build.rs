@@ -18,7 +18,8 @@ use crate::checkpoint::file::RunLock;
 use crate::checkpoint::{self, CheckpointConfig};
 use crate::clock::SystemClock;
 use crate::codec;
-use crate::component::{CheckpointStore, Context, Owner, Sink, Transform};
+use crate::component::checkpoint::Key;
+use crate::component::{CheckpointStore, Context, Owner, Record, Sink, Transform};
 use crate::compute::ComputePool;
 use crate::config::Loaded;
 use crate::error::{Error, Result};
@@ -265,7 +266,28 @@ impl Outlets {
             until_done(&documents.context, "preparing a sink", prepare).await?;
             places.insert(sink.place());
         }
+        self.compare(documents).await?;
         process::remember_places(documents, &places).await
+    }
+}
+
+impl Outlets {
+    /// Sinks that keep positions must have what the records say is done.
+    async fn compare(&self, documents: &Documents) -> Result<()> {
+        let mut sinks = self.lines.iter().filter(|line| line.sink.keeps_positions()).peekable();
+        if sinks.peek().is_none() {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        for partition in documents.partitions().await? {
+            let held = documents.load::<Record>(&Key::Record(partition)).await?;
+            records.extend(held.map(|held| held.content));
+        }
+        for line in sinks {
+            let compare = || line.sink.compare(&records);
+            until_done(&documents.context, "comparing a sink with the records", compare).await?;
+        }
+        Ok(())
     }
 }
 

@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 use crate::sinks::opensearch::OpensearchConfig;
 use crate::sinks::opensearch::client::Client;
 
+/// Characters of a text that a highlight is looked for in; a cluster refuses more than a million.
+const LONGEST_HIGHLIGHTED: usize = 900_000;
+
 /// An index behind its alias.
 pub(super) struct Cluster {
     client: Client,
@@ -32,7 +35,7 @@ impl Cluster {
             "from": page.offset,
             "size": page.limit,
             "track_total_hits": true,
-            "highlight": { "pre_tags": [before], "post_tags": [behind], "fields": fields },
+            "highlight": { "max_analyzer_offset": LONGEST_HIGHLIGHTED, "pre_tags": [before], "post_tags": [behind], "fields": fields },
         });
         if let (Some((field, is_descending)), Some(body)) = (&page.sort, body.as_object_mut()) {
             let order = if *is_descending { "desc" } else { "asc" };
@@ -54,8 +57,10 @@ impl Cluster {
 
     async fn ask(&self, body: &Value) -> Result<Value> {
         let path = format!("/{}/_search", self.index);
-        let answer =
-            self.client.ask(Method::Post, &path, &[], Some(body.to_string().into())).await?;
+        // Half of an answer would look like a whole one.
+        let whole = [("allow_partial_search_results", "false")];
+        let body = Some(body.to_string().into());
+        let answer = self.client.ask(Method::Post, &path, &whole, body).await?;
         let (url, index) = (self.client.url(), &self.index);
         match answer.status {
             200 => Ok(answer.json()),

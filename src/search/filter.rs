@@ -82,6 +82,10 @@ impl Filter {
         let value = value_of(field.kind, value).ok_or_else(|| {
             Error::config(format!("`{value}` is no value of `{name}`: {}", Wanted(field)))
         })?;
+        let is_range = !matches!(comparison, Comparison::Is | Comparison::IsNot);
+        if is_range && field.kind == Some(Kind::Boolean) {
+            return Err(Error::config(format!("`{name}` has no order: write `{name}=true`")));
+        }
         Ok(Self { field: name.to_owned(), comparison: *comparison, value })
     }
 }
@@ -90,11 +94,17 @@ fn value_of(kind: Option<Kind>, text: &str) -> Option<FieldValue> {
     Some(match kind? {
         Kind::Keyword(_) => FieldValue::Text(text.to_owned()),
         Kind::Long => FieldValue::Long(text.parse().ok()?),
-        Kind::Double | Kind::Float => FieldValue::Double(text.parse().ok()?),
+        Kind::Double => FieldValue::Double(finite(text)?),
+        // As the index has rounded it.
+        Kind::Float => FieldValue::Double(f64::from(finite(text)? as f32)),
         Kind::Boolean => FieldValue::Boolean(text.parse().ok()?),
         Kind::Date => FieldValue::Time(instant(text)?.div_euclid(1000)),
         Kind::Text(_) | Kind::Stored => return None,
     })
+}
+
+fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// What a value of a field looks like.
@@ -137,6 +147,9 @@ mod tests {
             "content.keyword=hola",
             "content=hola",
             "tokens_used>many",
+            "confidence_score=0.1",
+            "confidence_score<inf",
+            "escalation_triggered>=true",
             "rol=user",
             "role",
         ]
@@ -154,6 +167,9 @@ mod tests {
         content.keyword Is Text("hola")
         `hola` is no value of `content`: words are found by the query itself, with `--field` in this field alone; a whole text by its keyword, like `content.keyword`
         `many` is no value of `tokens_used`: a whole number
+        confidence_score Is Double(0.10000000149011612)
+        `inf` is no value of `confidence_score`: a number
+        `escalation_triggered` has no order: write `escalation_triggered=true`
         the index has no field `rol` (did you mean `role`?): its fields are ai_model_used, confidence_score, content, content.keyword, escalation_triggered, message_id, message_type, metadata.intent, metadata.language, metadata.sentiment, processing_time_ms, role, session_id, timestamp, tokens_used, ttl, user_id
         `role` is no condition: write like `role=user` or `timestamp>=2026-01-01`, with one of = != < <= > >=
         "#);

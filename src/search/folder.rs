@@ -9,8 +9,8 @@ use tantivy::aggregation::agg_req::Aggregations;
 use tantivy::aggregation::{AggContextParams, AggregationCollector};
 use tantivy::collector::{Count, TopDocs};
 use tantivy::query::{
-    AllQuery, BooleanQuery, DisjunctionMaxQuery, EmptyQuery, Occur, PhraseQuery, Query, RangeQuery,
-    TermQuery,
+    AllQuery, BooleanQuery, ConstScoreQuery, DisjunctionMaxQuery, EmptyQuery, Occur, PhraseQuery,
+    Query, RangeQuery, TermQuery,
 };
 use tantivy::schema::{Field, FieldType, IndexRecordOption, Schema, Value as _};
 use tantivy::snippet::SnippetGenerator;
@@ -134,7 +134,7 @@ impl Folder {
         let mut clauses: Vec<(Occur, BoxedQuery)> = vec![
             (Occur::MustNot, whole(Term::from_field_bool(self.fields.deleted, true))),
             // A query that only excludes finds nothing.
-            (Occur::Must, Box::new(tantivy::query::ConstScoreQuery::new(Box::new(AllQuery), 0.0))),
+            (Occur::Must, Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))),
         ];
         for part in &request.text.parts {
             let occur = if part.is_excluded { Occur::MustNot } else { Occur::Must };
@@ -145,10 +145,7 @@ impl Folder {
             match filter.comparison {
                 Comparison::IsNot => clauses.push((Occur::MustNot, condition)),
                 // A condition says nothing of how well a document fits.
-                _ => clauses.push((
-                    Occur::Must,
-                    Box::new(tantivy::query::ConstScoreQuery::new(condition, 0.0)),
-                )),
+                _ => clauses.push((Occur::Must, Box::new(ConstScoreQuery::new(condition, 0.0)))),
             }
         }
         Ok(BooleanQuery::new(clauses))
@@ -159,13 +156,15 @@ impl Folder {
         for clause in &part.any_of {
             let mut in_fields: Vec<BoxedQuery> = Vec::new();
             for path in fields {
-                let field = schema.get_field(path)?;
-                in_fields.extend(self.clause(clause, field)?);
+                match self.clause(clause, schema.get_field(path)?)? {
+                    Some(found) => in_fields.push(found),
+                    // What has no word that a field keeps (`de`, `!`) says nothing of it.
+                    None if part.is_excluded => {}
+                    None => in_fields.push(Box::new(ConstScoreQuery::new(Box::new(AllQuery), 1.0))),
+                }
             }
             any.push(match in_fields.len() {
-                // What has no word that an index keeps (`de`, `!`) says nothing.
-                0 if part.is_excluded => Box::new(EmptyQuery),
-                0 => Box::new(tantivy::query::ConstScoreQuery::new(Box::new(AllQuery), 1.0)),
+                0 => Box::new(EmptyQuery),
                 _ => Box::new(DisjunctionMaxQuery::new(in_fields)),
             });
         }

@@ -1,6 +1,6 @@
 //! How the values of a field are found.
 
-use chrono::{DateTime, NaiveDate};
+use chrono::{DateTime, NaiveDate, NaiveDateTime};
 use serde_json::Value;
 
 use super::analysis::Analyzer;
@@ -67,10 +67,13 @@ impl Kind {
     }
 }
 
-/// Microseconds since 1970 of a date, or of a date with a time and its offset.
+/// Microseconds since 1970 of a date, or of a date with a time; in UTC unless it says otherwise.
 pub fn instant(text: &str) -> Option<i64> {
     if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
         return Some(instant.timestamp_micros());
+    }
+    if let Ok(time) = text.parse::<NaiveDateTime>() {
+        return Some(time.and_utc().timestamp_micros());
     }
     let date: NaiveDate = text.parse().ok()?;
     Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros())

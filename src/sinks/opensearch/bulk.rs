@@ -216,6 +216,8 @@ pub(super) enum Outcome {
     Later(String),
     /// Nobody may write now: again, when somebody has mended it.
     Blocked(String),
+    /// The index is gone.
+    Gone(String),
     /// This document will never be taken.
     Refused(String),
 }
@@ -268,7 +270,7 @@ fn outcome(item: &Item, said: &ItemAnswer) -> Outcome {
         409 if kind == "version_conflict_engine_exception" => Outcome::Done,
         // There was nothing to delete, and the index remembers the version.
         404 if item.is_delete && said.error.is_null() => Outcome::Done,
-        404 => Outcome::Blocked(reason()),
+        404 => Outcome::Gone(reason()),
         401 | 403 => Outcome::Blocked(reason()),
         429 if kind == "cluster_block_exception" => Outcome::Blocked(reason()),
         400 if kind == "index_closed_exception" => Outcome::Blocked(reason()),

@@ -88,14 +88,14 @@ fn each_item_has_an_outcome_of_its_own() {
     );
     let found = outcomes(&bulk.items, &answer(&body)).unwrap();
     let because = |kind: &str, status: u16| format!("{kind}: because (status {status})");
-    use Outcome::{Blocked, Done, Later, Refused};
+    use Outcome::{Blocked, Done, Gone, Later, Refused};
     assert_eq!(
         found,
         [
             Done,
             Done,
             Done,
-            Blocked(because("index_not_found_exception", 404)),
+            Gone(because("index_not_found_exception", 404)),
             Later(because("es_rejected_execution_exception", 429)),
             Blocked(because("cluster_block_exception", 429)),
             Refused("mapper_parsing_exception: failed to parse: x: For input string: \"a\" (status 400)".into()),

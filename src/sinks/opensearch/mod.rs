@@ -82,11 +82,8 @@ impl Shared {
         if self.config.split.is_none() {
             return self.index("").prepare(written_before).await;
         }
-        let periods = self.index("").periods().await?;
-        if periods.is_empty() && written_before {
-            return Err(self.index("").gone());
-        }
-        for period in periods {
+        // None at all is no loss: nothing may have come yet, and old ones may be dropped.
+        for period in self.index("").periods().await? {
             self.index(&period).prepare(true).await?;
             self.known().insert(period);
         }

@@ -98,6 +98,9 @@ impl OpensearchSink {
         let shared = self.shared().await?;
         let answer = shared.client.ask(Method::Post, path, &[], Some(body.into())).await?;
         match answer.status {
+            200 if has_failures(&answer) => {
+                Err(Error::retryable("a part of the index does not answer".to_owned()))
+            }
             200 => Ok(answer),
             429 | 500.. => Err(Error::retryable(answer.reason())),
             _ => {
@@ -105,4 +108,10 @@ impl OpensearchSink {
             }
         }
     }
+}
+
+/// True where not every shard has said something.
+fn has_failures(answer: &Answer) -> bool {
+    let said = answer.json();
+    said.pointer("/_shards/failed").and_then(Value::as_u64).is_some_and(|failed| failed > 0)
 }

@@ -194,7 +194,15 @@ async fn deliver(
                 for (place, outcome) in outcomes.into_iter().enumerate() {
                     match outcome {
                         Outcome::Done => moved = true,
-                        Outcome::Later(reason) | Outcome::Blocked(reason) => {
+                        Outcome::Gone(reason) if shared.rules.split.is_some() => {
+                            // An old period was dropped, and something of it comes late.
+                            shared.known().clear();
+                            let what = format!("an index was dropped: {reason}");
+                            return Err(Error::retryable(what));
+                        }
+                        Outcome::Later(reason)
+                        | Outcome::Blocked(reason)
+                        | Outcome::Gone(reason) => {
                             again.push(place);
                             why.get_or_insert(reason);
                         }

@@ -230,7 +230,7 @@ impl<'a> Leafed<'a> {
             }
             DataType::Date32 => {
                 let days = column.as_primitive::<Date32Type>().value(row);
-                Self::Time(i64::from(days) * 86_400_000_000)
+                Self::Time(i64::from(days).saturating_mul(86_400_000_000))
             }
             DataType::Decimal128(_, scale) => {
                 let number = column.as_primitive::<Decimal128Type>().value(row);
@@ -306,8 +306,9 @@ fn put_value(leaf: Leaf, value: &Leafed<'_>, document: &mut TantivyDocument) -> 
                 },
                 _ => return unfit("date"),
             };
-            // What lies outside 1677 to 2262 is kept and not found by.
-            if let Some(nanos) = micros.checked_mul(1000) {
+            // To the millisecond, as a filter has it; what lies outside 1677 to 2262 is kept and not
+            // found by.
+            if let Some(nanos) = micros.div_euclid(1000).checked_mul(1_000_000) {
                 document.add_date(leaf.field, DateTime::from_timestamp_nanos(nanos));
             }
         }

@@ -33,10 +33,12 @@ use self::writer::{IndexWriter, Waiting};
 use super::folder::FolderStaging;
 use super::staging::Staging as _;
 use crate::component::{
-    CheckpointStore, Context, EpochId, EpochWriter, Published, Sink, SinkKind, StagedFile, Swept,
+    CheckpointStore, Context, EpochId, EpochWriter, Published, Record, Sink, SinkKind, StagedFile,
+    Swept,
 };
 use crate::contract::Contract;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::event::PartitionId;
 use crate::sinks::documents::{Definition, OnExpire, SystemField};
 use crate::sinks::marker::Ownership;
 
@@ -168,6 +170,44 @@ impl Sink for SearchSink {
         prepare.await.map_err(|error: Error| error.context(format!("sink {}", shared.name)))
     }
 
+    /// The index must have what the records say is done. A new one begins where they are.
+    async fn compare(&self, records: &[Record]) -> Result<()> {
+        let shared = &self.shared;
+        let standing: Vec<(PartitionId, Reached)> = records
+            .iter()
+            .filter(|record| record.last_epoch() > 0)
+            .map(|record| {
+                let reached = Reached { position: record.next.clone(), epoch: record.last_epoch() };
+                (record.partition.clone(), reached)
+            })
+            .collect();
+        let wanted = standing.clone();
+        let (is_new, found) = shared
+            .with_store(move |store| {
+                if store.is_new() && !wanted.is_empty() {
+                    store.ready()?;
+                    store.commit(wanted)?;
+                    return Ok((true, Vec::new()));
+                }
+                let reached =
+                    |(partition, _): &(PartitionId, Reached)| store.reached(partition).cloned();
+                Ok((false, wanted.iter().map(reached).collect()))
+            })
+            .await?;
+        if is_new {
+            warn!(
+                sink = &*shared.name,
+                "the index begins here: it lacks what {} partitions had before",
+                standing.len()
+            );
+            return Ok(());
+        }
+        for ((partition, wanted), reached) in standing.iter().zip(found) {
+            shared.is_not_behind(partition, wanted, reached.as_ref())?;
+        }
+        Ok(())
+    }
+
     async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
         let shared = &self.shared;
         let partition = epoch.partition.clone();
@@ -177,7 +217,8 @@ impl Sink for SearchSink {
                 Ok((store.generation, store.reached(&partition).cloned()))
             })
             .await?;
-        shared.compare(epoch, reached.as_ref())?;
+        let before = Reached { position: epoch.from.clone(), epoch: epoch.epoch.saturating_sub(1) };
+        shared.is_not_behind(&epoch.partition, &before, reached.as_ref())?;
         Ok(Box::new(IndexWriter::new(shared.clone(), epoch, generation)))
     }
 
@@ -197,7 +238,7 @@ impl Sink for SearchSink {
 
 /// A commit that is there must be of this pipeline.
 fn check(index: &Index, settings: &Settings) -> Result<()> {
-    let committed = committed_payload(index, settings)?;
+    let Some(committed) = committed_payload(index, settings)? else { return Ok(()) };
     if committed.ownership == settings.ownership {
         return Ok(());
     }
@@ -211,30 +252,26 @@ fn check(index: &Index, settings: &Settings) -> Result<()> {
 
 impl Shared {
     /// What the index has of a partition must not be less than what its record says.
-    fn compare(&self, epoch: &EpochId, reached: Option<&Reached>) -> Result<()> {
-        let (path, partition) = (self.settings.path.display(), &epoch.partition);
-        match reached {
-            None if epoch.epoch > 1 => {
-                warn!(
-                    sink = &*self.name,
-                    %partition,
-                    from = %epoch.from,
-                    "the index begins here: it lacks what came before"
-                );
-                Ok(())
-            }
-            Some(reached) if reached.epoch.saturating_add(1) < epoch.epoch => {
-                Err(Error::halted(format!(
-                    "sink {}: the index {path} has {partition} up to {} (epoch {}), the checkpoint up to {} (epoch {}): the folder was put back from an older copy, and what lies between is missing; put the newest copy back, or name an empty folder by `path` and fill it anew under a new checkpoint",
-                    self.name,
-                    reached.position,
-                    reached.epoch,
-                    epoch.from,
-                    epoch.epoch - 1
-                )))
-            }
-            _ => Ok(()),
+    fn is_not_behind(
+        &self,
+        partition: &PartitionId,
+        wanted: &Reached,
+        reached: Option<&Reached>,
+    ) -> Result<()> {
+        if reached.map_or(0, |reached| reached.epoch) >= wanted.epoch {
+            return Ok(());
         }
+        let has = match reached {
+            Some(reached) => format!("up to {} (epoch {})", reached.position, reached.epoch),
+            None => "not at all".to_owned(),
+        };
+        Err(Error::halted(format!(
+            "sink {}: the index {} has {partition} {has}, the checkpoint up to {} (epoch {}): the folder was put back from an older copy, or the sink was left out of the pipeline for a while, and what lies between is missing; put the newest copy back, or name an empty folder by `path` and fill it anew under a new checkpoint",
+            self.name,
+            self.settings.path.display(),
+            wanted.position,
+            wanted.epoch
+        )))
     }
 }
 

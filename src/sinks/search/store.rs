@@ -22,6 +22,7 @@ use tantivy::{
 
 use super::fields::{Fields, VERSION};
 use crate::component::checkpoint::FORMAT;
+use crate::disk::sync_folder;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::{PartitionId, Position};
 use crate::memory::{Charge, MemoryBudget};
@@ -29,6 +30,8 @@ use crate::sinks::marker::Ownership;
 
 /// What an entry of the versions that are not committed yet takes besides its id.
 const ENTRY_BYTES: usize = 64;
+/// The engine's queue is bounded in documents alone: it is emptied after so many bytes of them.
+const QUEUED_BYTES: usize = 64 << 20;
 
 /// How far one partition is in the index: what a commit says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +68,8 @@ pub(super) struct Change {
     pub(super) id: Box<str>,
     pub(super) version: i64,
     pub(super) document: TantivyDocument,
+    /// Bytes of the document, about.
+    pub(super) bytes: usize,
 }
 
 /// The writer of one index. One at a time may hold it.
@@ -77,8 +82,11 @@ pub(super) struct Store {
     /// Versions of the documents that were written since the last commit.
     fresh: HashMap<Box<str>, i64>,
     fresh_bytes: usize,
+    /// Bytes of the documents that were written since the last commit.
+    queued_bytes: usize,
     committed: Vec<Part>,
     payload: Payload,
+    is_new: bool,
     /// Rises with each failure: rows that were written under a lower one may be lost.
     pub(super) generation: u64,
     /// The highest ticket whose entries are committed.
@@ -102,6 +110,8 @@ impl Store {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: IndexReader = reader.or_error(ErrorKind::Retryable, failed)?;
         let payload = committed_payload(index, &settings)?;
+        let is_new = payload.is_none();
+        let payload = payload.unwrap_or_else(|| Payload::nothing(&settings));
         let mut store = Self {
             settings,
             fields,
@@ -109,8 +119,10 @@ impl Store {
             writer: None,
             fresh: HashMap::new(),
             fresh_bytes: 0,
+            queued_bytes: 0,
             committed: Vec::new(),
             payload,
+            is_new,
             generation: 0,
             done: 0,
             memory: memory.clone(),
@@ -143,12 +155,20 @@ impl Store {
                 cause => failed("write", &path, cause),
             })?;
         writer.set_merge_policy(Box::new(LogMergePolicy::default()));
-        self.payload = committed_payload(writer.index(), &self.settings)?;
+        // What a process that died left of its last commit would be in the way of the same one again.
+        writer.garbage_collect_files().wait().map_err(|cause| failed("tidy", &path, cause))?;
+        let payload = committed_payload(writer.index(), &self.settings)?;
+        self.payload = payload.unwrap_or_else(|| Payload::nothing(&self.settings));
         self.look_at_parts()?;
         self.writer = Some(writer);
         let bytes = self.settings.threads * self.settings.thread_bytes;
         self.charges.0 = Some(self.memory.charge(bytes));
         Ok(())
+    }
+
+    /// True where nothing was ever committed.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// How far `partition` is in the last commit.
@@ -167,12 +187,17 @@ impl Store {
     /// `Retryable`: what was not committed is gone.
     pub(super) fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
         let applied = self.try_apply(changes);
-        self.charges.1 = Some(self.memory.charge(self.fresh_bytes));
-        applied.map_err(|cause| self.fail("write", cause))
+        self.charges.1 = Some(self.memory.charge(self.fresh_bytes + self.queued_bytes));
+        applied.map_err(|cause| self.fail("write", cause))?;
+        if self.queued_bytes > QUEUED_BYTES {
+            // An index that is ahead of the records does no harm.
+            self.commit(Vec::new())?;
+        }
+        Ok(())
     }
 
     fn try_apply(&mut self, changes: Vec<Change>) -> tantivy::Result<()> {
-        for Change { id, version, document } in changes {
+        for Change { id, version, document, bytes } in changes {
             let Some(writer) = &self.writer else { return Err(closed()) };
             let known = match self.fresh.get(&id) {
                 Some(known) => Some(*known),
@@ -186,6 +211,7 @@ impl Store {
             }
             writer.add_document(document)?;
             self.fresh_bytes += id.len() + ENTRY_BYTES;
+            self.queued_bytes += bytes;
             self.fresh.insert(id, version);
         }
         Ok(())
@@ -217,8 +243,12 @@ impl Store {
             None => Err(closed()),
         };
         committed.map_err(|cause| self.fail("commit", cause))?;
+        // The engine renames what says that it has committed, and leaves it to the disk when that lasts.
+        if let Err(cause) = sync_folder(&self.settings.path) {
+            return Err(self.fail("commit", cause.into()));
+        }
         self.fresh = HashMap::new();
-        self.fresh_bytes = 0;
+        (self.fresh_bytes, self.queued_bytes) = (0, 0);
         self.charges.1 = None;
         let looked = self.look_at_parts();
         if looked.is_err() {
@@ -238,7 +268,7 @@ impl Store {
         self.writer = None;
         self.generation += 1;
         self.fresh = HashMap::new();
-        self.fresh_bytes = 0;
+        (self.fresh_bytes, self.queued_bytes) = (0, 0);
         self.charges = (None, None);
     }
 
@@ -253,25 +283,32 @@ impl Store {
     }
 }
 
-/// What the last commit of `index` says; a commit of nothing where there was none.
-///
-/// # Errors
-/// `Halted` where it says nothing that this build can read.
-pub(super) fn committed_payload(index: &Index, settings: &Settings) -> Result<Payload> {
-    let path = settings.path.display();
-    let metas = index.load_metas();
-    let metas = metas.map_err(|cause| failed("read", &settings.path, cause))?;
-    match metas.payload {
-        None => Ok(Payload {
+impl Payload {
+    /// What an index says in which nothing was committed.
+    fn nothing(settings: &Settings) -> Self {
+        Self {
             v: FORMAT,
             ownership: settings.ownership.clone(),
             contract: settings.contract.clone(),
             partitions: BTreeMap::new(),
-        }),
-        Some(text) => serde_json::from_str(&text).or_error(ErrorKind::Halted, || {
-            format!("the last commit of the index {path} was not made by Acequia")
-        }),
+        }
     }
+}
+
+/// What the last commit of `index` says; `None` where there was none.
+///
+/// # Errors
+/// `Halted` where it says nothing that this build can read.
+pub(super) fn committed_payload(index: &Index, settings: &Settings) -> Result<Option<Payload>> {
+    let path = settings.path.display();
+    let metas = index.load_metas();
+    let metas = metas.map_err(|cause| failed("read", &settings.path, cause))?;
+    let read = |text: String| {
+        serde_json::from_str(&text).or_error(ErrorKind::Halted, || {
+            format!("the last commit of the index {path} was not made by Acequia")
+        })
+    };
+    metas.payload.map(read).transpose()
 }
 
 fn closed() -> TantivyError {

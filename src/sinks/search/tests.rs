@@ -119,16 +119,16 @@ async fn one_commit_says_how_far_every_lane_is_that_waits() {
     let path = folder.path().join("index");
     let sink = sink(&path, &context(1));
     sink.prepare(false).await.unwrap();
-    let (one, other) = (epoch("a", 1), epoch("b", 7));
+    let (one, other) = (epoch("a", 1), epoch("b", 1));
     let a = begin(&sink, &one, &[("insert", "x", 1)]).await;
     let b = begin(&sink, &other, &[("insert", "y", 1)]).await;
     let (a, b) = tokio::join!(a.flush(), b.flush());
     a.unwrap();
     b.unwrap();
     let index = open(&path, &sink.shared.fields).unwrap();
-    let payload = committed_payload(&index, &sink.shared.settings).unwrap();
+    let payload = committed_payload(&index, &sink.shared.settings).unwrap().unwrap();
     let reached: Vec<_> = payload.partitions.into_iter().collect();
-    let wanted = [(one, 1), (other, 7)].map(|(id, epoch)| {
+    let wanted = [(one, 1), (other, 1)].map(|(id, epoch)| {
         (id.partition, Reached { position: Position::Offset(epoch + 1), epoch })
     });
     assert_eq!(reached, wanted);
@@ -139,7 +139,7 @@ async fn one_commit_says_how_far_every_lane_is_that_waits() {
     empty.reach(&Position::Offset(50));
     empty.flush().await.unwrap();
     assert!(opstamps() > before);
-    let payload = committed_payload(&index, &sink.shared.settings).unwrap();
+    let payload = committed_payload(&index, &sink.shared.settings).unwrap().unwrap();
     let reached = payload.partitions.get(&PartitionId::new("a")).unwrap();
     assert_eq!((reached.position.clone(), reached.epoch), (Position::Offset(50), 2));
 }
@@ -150,7 +150,9 @@ async fn an_index_that_is_behind_its_checkpoint_halts() {
     let path = folder.path().join("index");
     let sink = sink(&path, &context(1));
     sink.prepare(false).await.unwrap();
-    write(&sink, &epoch("a", 3), &[("insert", "x", 1)]).await;
+    for number in 1..=3 {
+        write(&sink, &epoch("a", number), &[("insert", "x", 1)]).await;
+    }
     // The same epoch once more after a crash, and the next one.
     sink.begin(&epoch("a", 3)).await.map(drop).unwrap();
     sink.begin(&epoch("a", 4)).await.map(drop).unwrap();
@@ -158,8 +160,66 @@ async fn an_index_that_is_behind_its_checkpoint_halts() {
     assert_eq!(error.kind(), ErrorKind::Halted);
     let says = "has a up to 4 (epoch 3), the checkpoint up to 5 (epoch 4)";
     assert!(error.to_string().contains(says), "{error}");
-    // One that it never heard of begins here.
-    sink.begin(&epoch("b", 5)).await.map(drop).unwrap();
+    // One that it never heard of, though its record is further.
+    sink.begin(&epoch("b", 1)).await.map(drop).unwrap();
+    let error = sink.begin(&epoch("b", 5)).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("has b not at all"), "{error}");
+}
+
+/// A partition that is read to its end begins no epoch: its record is looked at all the same.
+#[tokio::test]
+async fn records_are_compared_with_the_index_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let record = |partition: &str, done: u64| -> Record {
+        serde_json::from_value(serde_json::json!({
+            "pipeline": "p", "partition": partition, "domain": "d", "store": "s", "token": 1,
+            "control": 1, "owner": null, "source": null, "start": 0, "next": done, "ordinal_next": 0,
+            "done": done, "pending": null, "gaps": [], "closed": true,
+        }))
+        .unwrap()
+    };
+    // A sink that is new in an old pipeline begins where the records are.
+    let sink_one = sink(&path, &context(1));
+    sink_one.prepare(false).await.unwrap();
+    sink_one.compare(&[record("a", 4), record("never", 0)]).await.unwrap();
+    sink_one.begin(&epoch("a", 5)).await.map(drop).unwrap();
+    write(&sink_one, &epoch("b", 1), &[("insert", "x", 1)]).await;
+    drop(sink_one);
+    let sink_two = sink(&path, &context(2));
+    sink_two.prepare(true).await.unwrap();
+    sink_two.compare(&[record("a", 4), record("b", 1)]).await.unwrap();
+    for behind in [record("a", 5), record("b", 2), record("c", 1)] {
+        let error = sink_two.compare(&[record("a", 4), behind]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Halted, "{error}");
+    }
+}
+
+/// What a process that died within a commit leaves is not in the way of the same commit.
+#[tokio::test]
+async fn what_a_commit_left_behind_is_tidied_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index");
+    let sink_one = sink(&path, &context(1));
+    sink_one.prepare(false).await.unwrap();
+    write(&sink_one, &epoch("a", 1), &[("insert", "x", 1), ("insert", "y", 2)]).await;
+    let copy = |from: &Path, to: &Path| {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    let before = folder.path().join("before");
+    copy(&path, &before);
+    // The second commit deletes a document of the first: all of it is there, but for its last step.
+    write(&sink_one, &epoch("a", 2), &[("update", "x", 3)]).await;
+    drop(sink_one);
+    std::fs::copy(before.join("meta.json"), path.join("meta.json")).unwrap();
+    let sink_two = sink(&path, &context(2));
+    sink_two.prepare(true).await.unwrap();
+    write(&sink_two, &epoch("a", 2), &[("update", "x", 3)]).await;
+    assert_eq!(shown(&path, &sink_two), ["x 3 {\"text\":\"t0\"}", "y 2 {\"text\":\"t1\"}"]);
 }
 
 /// What the engine loses when it fails belongs to every lane that has not committed.

@@ -135,11 +135,11 @@ fn changes(shared: &Shared, batch: &Batch) -> Result<(Vec<Change>, Vec<DeadLette
     for row in 0..batch.len() {
         let id = id_of(batch.system.key.value(row));
         let version = batch.system.version.value(row);
+        source.clear();
         let document = match Fate::of(batch.system.op.value(row), shared.expire_deletes) {
             Fate::Keep => continue,
             Fate::Delete => shared.fields.tombstone(&id, version),
             Fate::Index => {
-                source.clear();
                 encoder.write(row, &mut source);
                 match shared.fields.document(&id, version, &source, &rows, row) {
                     Ok(document) => document,
@@ -151,7 +151,7 @@ fn changes(shared: &Shared, batch: &Batch) -> Result<(Vec<Change>, Vec<DeadLette
                 }
             }
         };
-        changes.push(Change { id: id.into(), version, document });
+        changes.push(Change { id: id.into(), version, document, bytes: source.len() });
     }
     Ok((changes, letters))
 }

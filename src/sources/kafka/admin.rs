@@ -200,7 +200,7 @@ unsafe fn ask(
             text.as_mut_ptr(),
             text.len(),
         );
-        // Null unless the operation knows no permissions, which these do.
+        // An error where the operation knows no permissions, as that for settings.
         let refused =
             sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.get(), 1);
         drop(Owned::new(refused, sys::rd_kafka_error_destroy));

@@ -107,6 +107,72 @@ fn what_the_index_refuses_is_a_dead_letter_with_its_reason() {
     assert!(shown.contains("no number"), "{shown}");
 }
 
+/// What Amazon OpenSearch Service checks. Nobody checks it here: a listener looks at what comes.
+#[cfg(feature = "aws")]
+#[test]
+fn requests_are_signed_for_the_service() {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let heads = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
+        let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let body = r#"{"message":"no permission"}"#;
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+        client.write_all(answer.as_bytes()).unwrap();
+        head
+    });
+    let folder = Folder::new();
+    folder.pipeline(&format!(
+        "sinks: {{ search: {{ opensearch: {{ url: \"{url}\", index: i, login: {{ sigv4: {{ service: es }} }} }} }} }}\n"
+    ));
+    folder.write("a.ndjson", change(1, "insert", "uno"));
+    let mut command = folder.command(crate::program::PROGRAM, &["run", "pipeline.yaml"]);
+    command.envs(services::moto::ENVIRONMENT);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("does not let this user look at the index i-1"), "{said}");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let head = heads.join().unwrap().join("\n").to_lowercase();
+    assert!(head.contains("authorization: aws4-hmac-sha256 credential=test/"), "{head}");
+    assert!(head.contains("/us-east-1/es/aws4_request"), "{head}");
+}
+
+/// A data stream takes no versions.
+#[test]
+fn a_data_stream_of_the_same_name_ends_the_run() {
+    let Some(node) = services::opensearch::shared_or_skip("opensearch::index") else { return };
+    let (folder, index) = (Folder::new(), Index::new(node, "stream"));
+    let template = json!({ "index_patterns": [index.name], "data_stream": {} });
+    index.ask(Method::Put, &format!("/_index_template/{}", index.name), Some(template));
+    let (status, said) = index.ask(Method::Put, &format!("/_data_stream/{}", index.name), None);
+    assert_eq!(status, 200, "{said}");
+    pipeline(&folder, &index, "", "");
+    folder.write("a.ndjson", change(1, "insert", "uno"));
+    folder
+        .run(&["run", "pipeline.yaml"])
+        .exits(2)
+        .says(&format!("cannot make the index {}", index.behind()));
+}
+
+/// Serverless keeps less than a cluster does.
+#[cfg(feature = "aws")]
+#[test]
+fn serverless_is_warned_of() {
+    let folder = Folder::new();
+    folder.pipeline(
+        "sinks: { search: { opensearch: { url: \"https://x.aoss.amazonaws.com\", index: i, login: { sigv4: { service: aoss } } } } }\n",
+    );
+    folder
+        .run(&["validate", "pipeline.yaml"])
+        .exits(0)
+        .says("a SEARCH collection, with `acequia tombstones keep`");
+}
+
 #[test]
 fn a_cluster_that_does_not_answer_is_said_at_the_start() {
     let Some(node) = services::opensearch::shared_or_skip("opensearch::index") else { return };
@@ -130,6 +196,9 @@ fn an_index_for_each_month_and_shards_by_user() {
     let (folder, index) = (Folder::new(), Index::new(node, "split"));
     let settings = ", shards: 3, routing: user_id, split: { by: month, time: timestamp }";
     pipeline(&folder, &index, settings, "");
+    // Nothing comes, so that there is no index yet; that is no loss at the next start.
+    folder.write("0.ndjson", "");
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
     let at = |number: usize, op: &str, text: &str, month: &str| {
         change(number, op, text).replace("2024-01", month)
     };
@@ -173,6 +242,18 @@ fn an_index_for_each_month_and_shards_by_user() {
     index.ask(Method::Delete, &format!("/{foreign}"), None);
     folder.run(&["run", "pipeline.yaml"]).exits(0);
     assert_eq!((count("2024-01"), count("2024-04")), (None, Some(2)));
+
+    // One that is dropped under a run is made anew where something of it comes late.
+    folder.write(
+        "d.ndjson",
+        (0..3_000).map(|it| at(it, "upsert", "x", "2024-06")).collect::<String>(),
+    );
+    let mut reads = folder.start(&["run", "pipeline.yaml", "--log", "info"]);
+    reads.until_it_says("fence", 1);
+    index.ask(Method::Delete, &format!("/{}", of("2024-03")), None);
+    index.ask(Method::Delete, &format!("/{}", of("2024-06")), None);
+    reads.end().exits(0);
+    assert!(count("2024-06").is_some());
 }
 
 /// A node that restarts forgets which versions were deleted; a tombstone remembers.

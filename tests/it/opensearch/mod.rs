@@ -1,6 +1,8 @@
 //! The real program and a real node of OpenSearch: what is found in the index is the last version of
 //! each key, whatever happens in between.
 
+#[cfg(all(feature = "aws", feature = "kafka"))]
+mod conversations;
 mod delivery;
 mod index;
 #[cfg(feature = "kafka")]

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::{EMBEDDED, pipeline, texts};
 use crate::aimed::{Moment, Reached, Watched, note, times};
-use crate::changes::{change, changes, id};
+use crate::changes::{change, change_of, changes, id};
 use crate::program::{Folder, PROGRAM};
 
 #[test]
@@ -136,6 +136,26 @@ fn an_older_copy_of_an_index_halts() {
     std::fs::remove_dir_all(folder.path("index")).unwrap();
     copy("copy", "index");
     folder.run(&["run", "pipeline.yaml"]).exits(3).says("was put back from an older copy");
+}
+
+/// Epochs of which the index gets nothing are epochs all the same: it is not behind them.
+#[test]
+fn epochs_without_a_row_are_not_missed() {
+    let folder = Folder::new();
+    let filter = "transforms:\n  - sql: SELECT * FROM changes WHERE role <> 'system'\n\
+                  commit: { size: 64KiB, min_size: 1KiB }\n";
+    pipeline(&folder, EMBEDDED, filter);
+    let inserts = |numbers: std::ops::Range<usize>, role: &str| -> String {
+        numbers.map(|number| change_of(number, "insert", "uno", role)).collect()
+    };
+    // A mebibyte of the file is an epoch: the first has rows, some have none, the last has rows.
+    let text = inserts(0..100, "user") + &inserts(100..30_000, "system");
+    folder.write("a.ndjson", text + &inserts(30_000..30_100, "user"));
+    let mut life = Watched::start(command(&folder), Some((Step::Flush, 4, Signal::KILL)));
+    life.interrupt(Moment::At { step: Step::Flush, count: 4 }, Signal::KILL);
+    assert!(!life.end(Duration::from_secs(60)).success());
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    assert_eq!(texts(&folder).len(), 200);
 }
 
 #[test]

@@ -149,4 +149,14 @@ fn a_type_that_only_a_cluster_knows_is_refused() {
     let ended = folder.run(&["validate", "pipeline.yaml"]).exits(2);
     assert!(ended.stderr.contains("no fields of type `geo_point`, as `role` is one"));
     assert!(ended.stderr.contains("from 16MiB to 1GiB"));
+    let names = "transforms:\n  - sql: SELECT *, role AS _deleted, role AS \"content.keyword\", role AS \"-x\" FROM changes\n";
+    pipeline(&folder, EMBEDDED, names);
+    let ended = folder.run(&["validate", "pipeline.yaml"]).exits(2);
+    for says in [
+        "an index has no field `_deleted`",
+        "two fields of the index are called `content.keyword`",
+        "an index has no field `-x`",
+    ] {
+        assert!(ended.stderr.contains(says), "{says}: {}", ended.stderr);
+    }
 }
