@@ -221,6 +221,7 @@ async fn write_epoch(sink: &ParquetSink, batches: Vec<Batch>) -> Flushed {
         epoch: 1,
         from: Position::Offset(0),
         control: 1,
+        tombstones: false,
         confirmation: Confirmation::now(),
     };
     let mut writer: Box<dyn EpochWriter> = sink.begin(&epoch).await.expect("a writer");

@@ -12,7 +12,7 @@
 //! - [`config`]: YAML in, checked settings out; every mistake at once, with its place.
 //! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
 //! - [`lake`]: what reads or rewrites the lake.
-//! - [`search`]: what reads indices, the same on each engine.
+//! - `search`: what reads indices, the same on each engine.
 //! - [`cli`]: one file per verb.
 //! - [`telemetry`], [`aws`], [`disk`], [`location`], [`secret`] and the seams [`clock`], [`randomness`], [`compute`],
 //!   [`memory`] lie below all.
@@ -39,6 +39,7 @@ pub mod document;
 pub mod event;
 pub mod lake;
 pub mod runtime;
+#[cfg(any(feature = "opensearch", feature = "search"))]
 pub mod search;
 pub mod sinks;
 pub mod sources;

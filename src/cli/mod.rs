@@ -13,6 +13,7 @@ mod rows;
 mod run;
 mod sample;
 mod schema;
+#[cfg(any(feature = "opensearch", feature = "search"))]
 mod search;
 mod summary;
 mod terminal;
@@ -73,6 +74,7 @@ enum Verb {
     Test(test::Options),
     Preview(preview::Options),
     Query(query::Options),
+    #[cfg(any(feature = "opensearch", feature = "search"))]
     Search(search::Options),
     DeadLetters(dead_letters::Options),
     Checkpoint(checkpoint::Options),
@@ -106,6 +108,7 @@ pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
         Verb::Test(options) => test::execute(&options, terminal),
         Verb::Preview(options) => preview::execute(&options, terminal),
         Verb::Query(options) => query::execute(&options, terminal),
+        #[cfg(any(feature = "opensearch", feature = "search"))]
         Verb::Search(options) => search::execute(&options, terminal),
         Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
         Verb::Checkpoint(options) => checkpoint::execute(&options, terminal),

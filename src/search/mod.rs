@@ -131,8 +131,6 @@ impl Searcher {
             Engine::Cluster(cluster) => cluster.search(request, page).await,
             #[cfg(feature = "search")]
             Engine::Folder(folder) => folder.search(request, page),
-            #[cfg(not(any(feature = "opensearch", feature = "search")))]
-            _ => Err(no_engine(request, page)),
         }
     }
 
@@ -146,16 +144,9 @@ impl Searcher {
             Engine::Cluster(cluster) => cluster.aggregate(request, &report.aggregations).await?,
             #[cfg(feature = "search")]
             Engine::Folder(folder) => folder.aggregate(request, &report.aggregations)?,
-            #[cfg(not(any(feature = "opensearch", feature = "search")))]
-            _ => return Err(no_engine(request, report)),
         };
         Ok(report.rows(&answer))
     }
-}
-
-#[cfg(not(any(feature = "opensearch", feature = "search")))]
-fn no_engine<A, B>(_: A, _: B) -> Error {
-    Error::config("this build has neither of the features `opensearch` and `search`")
 }
 
 /// The sinks of a pipeline that keep documents, with their indices.
