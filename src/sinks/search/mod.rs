@@ -195,10 +195,10 @@ impl Sink for SearchSink {
             })
             .await?;
         if is_new {
+            let events: i64 = records.iter().map(|record| record.ordinal_next).sum();
             warn!(
                 sink = &*shared.name,
-                "the index begins here: it lacks what {} partitions had before",
-                standing.len()
+                "the index begins here: it lacks the {events} events that were done before"
             );
             return Ok(());
         }

@@ -138,6 +138,23 @@ fn an_older_copy_of_an_index_halts() {
     folder.run(&["run", "pipeline.yaml"]).exits(3).says("was put back from an older copy");
 }
 
+/// A sink that is new in a pipeline that has run begins where that is, and says what it lacks.
+#[test]
+fn a_new_index_says_what_it_lacks() {
+    let folder = Folder::new();
+    folder.pipeline("");
+    folder.write("a.ndjson", changes(100));
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    pipeline(&folder, EMBEDDED, "");
+    folder.write("b.ndjson", change(1_000, "insert", "nuevo"));
+    let events = changes(100).lines().count();
+    folder.run(&["run", "pipeline.yaml"]).exits(0).says(&format!(
+        "the index begins here: it lacks the {events} events that were done before"
+    ));
+    assert_eq!(texts(&folder).into_keys().collect::<Vec<_>>(), [id(1_000)]);
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+}
+
 /// Epochs of which the index gets nothing are epochs all the same: it is not behind them.
 #[test]
 fn epochs_without_a_row_are_not_missed() {
