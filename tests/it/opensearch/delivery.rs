@@ -17,7 +17,7 @@ use crate::services::{self, http};
 fn an_index_holds_the_last_version_of_each_key() {
     let Some(node) = services::opensearch::shared_or_skip("opensearch::delivery") else { return };
     let (folder, index) = (Folder::new(), Index::new(node, "last"));
-    pipeline(&folder, &index, ", system: [event_time]", "");
+    pipeline(&folder, &index, ", system: [event_time], compress: true", "");
     let mut lines = String::new();
     for number in 0..300 {
         lines += &change(number, "insert", "primero");

@@ -107,14 +107,14 @@ fn what_the_index_refuses_is_a_dead_letter_with_its_reason() {
     assert!(shown.contains("no number"), "{shown}");
 }
 
-/// What Amazon OpenSearch Service checks. Nobody checks it here: a listener looks at what comes.
-#[cfg(feature = "aws")]
-#[test]
-fn requests_are_signed_for_the_service() {
+/// The head of the only request that a run makes before it is told that it may do nothing. Nobody checks
+/// a login here: a listener looks at what comes.
+#[track_caller]
+fn head_of_a_request(login: &str) -> String {
     use std::io::{BufRead as _, BufReader, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let heads = std::thread::spawn(move || {
+    let head = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         let lines = BufReader::new(client.try_clone().unwrap()).lines().map_while(Result::ok);
         let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
@@ -124,11 +124,11 @@ fn requests_are_signed_for_the_service() {
             "HTTP/1.1 403 Forbidden\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );
         client.write_all(answer.as_bytes()).unwrap();
-        head
+        head.join("\n")
     });
     let folder = Folder::new();
     folder.pipeline(&format!(
-        "sinks: {{ search: {{ opensearch: {{ url: \"{url}\", index: i, login: {{ sigv4: {{ service: es }} }} }} }} }}\n"
+        "sinks: {{ search: {{ opensearch: {{ url: \"{url}\", index: i, login: {login} }} }} }}\n"
     ));
     folder.write("a.ndjson", change(1, "insert", "uno"));
     let mut command = folder.command(crate::program::PROGRAM, &["run", "pipeline.yaml"]);
@@ -136,8 +136,23 @@ fn requests_are_signed_for_the_service() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("does not let this user look at the index i-1"), "{said}");
+    assert!(!said.contains("hush"), "{said}");
     assert_eq!(output.status.code(), Some(2), "{said}");
-    let head = heads.join().unwrap().join("\n").to_lowercase();
+    head.join().unwrap()
+}
+
+#[test]
+fn a_login_is_sent_as_it_is_asked_for() {
+    let head = head_of_a_request("{ basic: { username: ana, password: hush } }");
+    // `ana:hush` in base64.
+    assert!(head.to_lowercase().contains("authorization: basic"), "{head}");
+    assert!(head.contains("YW5hOmh1c2g="), "{head}");
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn requests_are_signed_for_the_service() {
+    let head = head_of_a_request("{ sigv4: { service: es } }").to_lowercase();
     assert!(head.contains("authorization: aws4-hmac-sha256 credential=test/"), "{head}");
     assert!(head.contains("/us-east-1/es/aws4_request"), "{head}");
 }
