@@ -27,7 +27,7 @@ const SHOWN_CHARACTERS: usize = 120;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
 acequia search pipelines/quickstart.yaml \"envio tarde\"\n  \
-acequia search pipelines/quickstart.yaml '\"no llegó\" -cancelado' --where role=user --sort timestamp:desc\n  \
+acequia search pipelines/quickstart.yaml '\"cambiar la dirección\" -cancelado' --where role=user --sort timestamp:desc\n  \
 acequia search pipeline.yaml --report daily-volume --where 'timestamp>=2026-01-01' --json\n  \
 acequia search pipeline.yaml --report user-topics --where user_id=whatsapp:+5215512345678")]
 pub(super) struct Options {
@@ -258,8 +258,7 @@ fn pieces(hit: &Hit, request: &Request) -> Vec<(String, String)> {
         return hit.highlights.iter().map(|(field, value)| (field.clone(), text(value))).collect();
     }
     let text = |field: &String| {
-        let pointer = format!("/{}", field.replace('.', "/"));
-        let text = hit.document.pointer(&pointer)?.as_str()?;
+        let text = search::text_at(&hit.document, field)?;
         let mut shown: String = text.chars().take(SHOWN_CHARACTERS).collect();
         if shown.len() < text.len() {
             shown.push('…');

@@ -21,7 +21,7 @@ use tantivy::{
 
 use super::filter::{Comparison, FieldValue};
 use super::query::{Clause, Part};
-use super::{Answer, Filter, HIGHLIGHT_CHARACTERS, Hit, MARKS, Page, Request};
+use super::{Answer, Filter, HIGHLIGHT_CHARACTERS, Hit, MARKS, Page, Request, text_at};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::sinks::documents::Definition;
 use crate::sinks::search::fields::Fields;
@@ -235,8 +235,7 @@ fn condition(filter: &Filter, field: Field) -> BoxedQuery {
 fn highlights(document: &Value, generators: &[(&str, SnippetGenerator)]) -> Map<String, Value> {
     let mut found = Map::new();
     for (path, generator) in generators {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        let Some(text) = document.pointer(&pointer).and_then(Value::as_str) else { continue };
+        let Some(text) = text_at(document, path) else { continue };
         let snippet = generator.snippet(text);
         if snippet.is_empty() {
             continue;

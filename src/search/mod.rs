@@ -77,11 +77,13 @@ pub struct Answer {
     pub hits: Vec<Hit>,
 }
 
-/// An index of a pipeline, opened for reading.
-pub struct Searcher {
-    fields: IndexFields,
-    engine: Engine,
+/// The text of the field `path` of a document, where it is one.
+pub fn text_at<'a>(document: &'a Value, path: &str) -> Option<&'a str> {
+    document.pointer(&format!("/{}", path.replace('.', "/")))?.as_str()
 }
+
+/// An index of a pipeline, opened for reading.
+pub struct Searcher(Engine);
 
 enum Engine {
     #[cfg(feature = "opensearch")]
@@ -100,25 +102,17 @@ impl Searcher {
         definition: &Definition,
         context: &Context,
     ) -> Result<Self> {
-        let fields = IndexFields::of(definition);
         let _ = context;
         #[cfg(feature = "opensearch")]
         if let Some(config) = &sink.opensearch {
-            let engine = Engine::Cluster(cluster::Cluster::new(config, context).await?);
-            return Ok(Self { fields, engine });
+            return Ok(Self(Engine::Cluster(cluster::Cluster::new(config, context).await?)));
         }
         #[cfg(feature = "search")]
         if let Some(config) = &sink.search {
-            let engine = Engine::Folder(folder::Folder::open(config, definition)?);
-            return Ok(Self { fields, engine });
+            return Ok(Self(Engine::Folder(folder::Folder::open(config, definition)?)));
         }
-        let _ = (sink, fields);
+        let _ = (sink, definition);
         Err(Error::config("the sink keeps no documents"))
-    }
-
-    /// The fields of its documents.
-    pub fn fields(&self) -> &IndexFields {
-        &self.fields
     }
 
     /// Find documents.
@@ -126,7 +120,7 @@ impl Searcher {
     /// # Errors
     /// `Config` where the engine refuses the request, `Retryable` where it does not answer.
     pub async fn search(&self, request: &Request, page: &Page) -> Result<Answer> {
-        match &self.engine {
+        match &self.0 {
             #[cfg(feature = "opensearch")]
             Engine::Cluster(cluster) => cluster.search(request, page).await,
             #[cfg(feature = "search")]
@@ -139,7 +133,7 @@ impl Searcher {
     /// # Errors
     /// See [`Searcher::search`].
     pub async fn count(&self, request: &Request, report: &Report) -> Result<Vec<Vec<Value>>> {
-        let answer = match &self.engine {
+        let answer = match &self.0 {
             #[cfg(feature = "opensearch")]
             Engine::Cluster(cluster) => cluster.aggregate(request, &report.aggregations).await?,
             #[cfg(feature = "search")]

@@ -44,3 +44,21 @@ pub(crate) fn changes(count: usize) -> String {
     }
     lines
 }
+
+/// 300 messages, of which the first 200 change and the first 100 are deleted; the first one comes back,
+/// and one expires.
+pub(crate) fn ups_and_downs() -> String {
+    let mut lines = String::new();
+    for number in 0..300 {
+        lines += &change(number, "insert", "primero");
+    }
+    for number in 0..200 {
+        lines += &change(number, "update", "segundo");
+    }
+    for number in 0..100 {
+        lines += &change(number, "delete", "");
+    }
+    lines += &change(0, "insert", "de nuevo");
+    lines += &change(250, "expire", "");
+    lines
+}

@@ -81,6 +81,11 @@ impl Documents {
         }
     }
 
+    /// The columns that documents are made of, those of the system among them.
+    pub fn columns(&self) -> &StructArray {
+        &self.rows
+    }
+
     /// What writes them.
     ///
     /// # Errors

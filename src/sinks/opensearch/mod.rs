@@ -49,7 +49,7 @@ struct Shared {
     definition: Definition,
     ownership: Ownership,
     contract_version: String,
-    client: Client,
+    client: OnceCell<Client>,
     limit: Arc<Limit>,
     bulk_bytes: usize,
     rules: ActionRules,
@@ -59,10 +59,15 @@ struct Shared {
 }
 
 impl Shared {
+    /// The client, made when it is first asked for: logins may be asked for then.
+    async fn client(&self) -> Result<&Client> {
+        self.client.get_or_try_init(|| Client::new(&self.config, &self.context)).await
+    }
+
     /// The index of `period`; an empty one is that of the only index.
-    fn index(&self, period: &str) -> Index<'_> {
-        Index {
-            client: &self.client,
+    async fn index(&self, period: &str) -> Result<Index<'_>> {
+        Ok(Index {
+            client: self.client().await?,
             config: &self.config,
             sink: &self.name,
             name: self.rules.index_of(period),
@@ -70,7 +75,7 @@ impl Shared {
             definition: &self.definition,
             ownership: &self.ownership,
             contract_version: &self.contract_version,
-        }
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -80,11 +85,11 @@ impl Shared {
     /// Look at every index that is there.
     async fn look_at_all(&self, written_before: bool) -> Result<()> {
         if self.config.split.is_none() {
-            return self.index("").prepare(written_before).await;
+            return self.index("").await?.prepare(written_before).await;
         }
         // None at all is no loss: nothing may have come yet, and old ones may be dropped.
-        for period in self.index("").periods().await? {
-            self.index(&period).prepare(true).await?;
+        for period in self.index("").await?.periods().await? {
+            self.index(&period).await?.prepare(true).await?;
             self.known().insert(period);
         }
         Ok(())
@@ -100,7 +105,8 @@ impl Shared {
                 continue;
             }
             // What a user may mend is waited for, now that the run is at work.
-            self.index(period).prepare(false).await.map_err(|error| match error.kind() {
+            let index = self.index(period).await?;
+            index.prepare(false).await.map_err(|error| match error.kind() {
                 ErrorKind::Config => Error::retryable(error.to_string()),
                 _ => error,
             })?;
@@ -112,14 +118,7 @@ impl Shared {
 
 /// Writes rows as documents of an index.
 pub struct OpensearchSink {
-    name: Arc<str>,
-    config: OpensearchConfig,
-    definition: Definition,
-    ownership: Ownership,
-    contract_version: String,
-    rules: ActionRules,
-    context: Context,
-    shared: OnceCell<Arc<Shared>>,
+    shared: Arc<Shared>,
     /// When the cluster was asked for the first time.
     asked_at: OnceLock<Instant>,
 }
@@ -142,53 +141,39 @@ impl OpensearchSink {
             split: config.split.clone(),
             index: format!("{}-1", config.index),
         };
-        Self {
+        let bulk_bytes = usize::try_from(config.bulk_size.bytes()).unwrap_or(usize::MAX);
+        let shared = Shared {
             name: name.into(),
             config: config.clone(),
             definition,
-            rules,
             ownership: ownership.clone(),
             contract_version: contract.version.clone(),
+            client: OnceCell::new(),
+            limit: Arc::new(Limit::new(config.requests)),
+            bulk_bytes: bulk_bytes.max(1),
+            rules,
+            known: Mutex::default(),
             context: context.clone(),
-            shared: OnceCell::new(),
-            asked_at: OnceLock::new(),
-        }
-    }
-
-    async fn shared(&self) -> Result<&Arc<Shared>> {
-        let make = || async {
-            let bulk_bytes = usize::try_from(self.config.bulk_size.bytes()).unwrap_or(usize::MAX);
-            Ok(Arc::new(Shared {
-                name: self.name.clone(),
-                config: self.config.clone(),
-                definition: self.definition.clone(),
-                ownership: self.ownership.clone(),
-                contract_version: self.contract_version.clone(),
-                client: Client::new(&self.config, &self.context).await?,
-                limit: Arc::new(Limit::new(self.config.requests)),
-                bulk_bytes: bulk_bytes.max(1),
-                rules: self.rules.clone(),
-                known: Mutex::default(),
-                context: self.context.clone(),
-            }))
         };
-        self.shared.get_or_try_init(make).await
+        Self { shared: Arc::new(shared), asked_at: OnceLock::new() }
     }
 }
 
 #[async_trait]
 impl Sink for OpensearchSink {
     fn name(&self) -> &str {
-        &self.name
+        &self.shared.name
     }
     fn kind(&self) -> SinkKind {
         SinkKind::Versioned
     }
     fn place(&self) -> String {
-        format!("{}/{}", self.config.url.trim_end_matches('/'), self.rules.index)
+        let Shared { config, rules, .. } = &*self.shared;
+        format!("{}/{}", config.url.trim_end_matches('/'), rules.index)
     }
     async fn prepare(&self, written_before: bool) -> Result<()> {
-        let shared = self.shared().await?;
+        let shared = &self.shared;
+        shared.client().await?;
         let asked_at = *self.asked_at.get_or_init(Instant::now);
         let prepared = shared.look_at_all(written_before).await.map_err(|error| {
             match error.is_retryable() && asked_at.elapsed() > START_PATIENCE {
@@ -198,15 +183,15 @@ impl Sink for OpensearchSink {
                 false => error,
             }
         });
-        prepared.map_err(|error| error.context(format!("sink {}", self.name)))
+        prepared.map_err(|error| error.context(format!("sink {}", shared.name)))
     }
     async fn begin(&self, epoch: &EpochId) -> Result<Box<dyn EpochWriter>> {
-        Ok(Box::new(BulkWriter::new(self.shared().await?.clone(), epoch)))
+        Ok(Box::new(BulkWriter::new(self.shared.clone(), epoch)))
     }
     async fn publish(&self, staged: &[StagedFile]) -> Result<Published> {
         match staged {
             [] => Ok(Published::All),
-            _ => Err(Error::fatal(format!("sink {} stages no files", self.name))),
+            _ => Err(Error::fatal(format!("sink {} stages no files", self.shared.name))),
         }
     }
     async fn discard(&self, _: &[StagedFile]) -> Result<()> {

@@ -42,7 +42,7 @@ impl OpensearchSink {
             let scroll =
                 page.get("_scroll_id").and_then(Value::as_str).unwrap_or_default().to_owned();
             if hits.is_empty() {
-                let client = &self.shared().await?.client;
+                let client = self.shared.client().await?;
                 let body = json!({ "scroll_id": scroll }).to_string();
                 // What is not given back now goes by itself.
                 let _ = client.ask(Method::Delete, "/_search/scroll", &[], Some(body.into())).await;
@@ -85,8 +85,8 @@ impl OpensearchSink {
     }
 
     async fn ask(&self, what: &str, query: &str, body: &Value) -> Result<Value> {
-        let index = &self.rules.index;
-        let names = match self.rules.split {
+        let index = &self.shared.rules.index;
+        let names = match self.shared.rules.split {
             None => index.clone(),
             Some(_) => format!("{index}-*"),
         };
@@ -95,17 +95,15 @@ impl OpensearchSink {
     }
 
     async fn post(&self, path: &str, body: String) -> Result<Answer> {
-        let shared = self.shared().await?;
-        let answer = shared.client.ask(Method::Post, path, &[], Some(body.into())).await?;
+        let client = self.shared.client().await?;
+        let answer = client.ask(Method::Post, path, &[], Some(body.into())).await?;
         match answer.status {
             200 if has_failures(&answer) => {
                 Err(Error::retryable("a part of the index does not answer".to_owned()))
             }
             200 => Ok(answer),
             429 | 500.. => Err(Error::retryable(answer.reason())),
-            _ => {
-                Err(Error::config(format!("{} refuses: {}", shared.client.url(), answer.reason())))
-            }
+            _ => Err(Error::config(format!("{} refuses: {}", client.url(), answer.reason()))),
         }
     }
 }

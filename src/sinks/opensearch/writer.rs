@@ -272,7 +272,8 @@ async fn send(shared: &Shared, confirmation: &Confirmation, bulk: &Bulk) -> Resu
         Some(_) => "/_bulk".to_owned(),
     };
     let query = [("filter_path", ANSWER_PARTS), ("timeout", "20s"), ("require_alias", "true")];
-    let answer = match shared.client.ask(Method::Post, &path, &query, Some(bulk.body())).await {
+    let client = shared.client().await?;
+    let answer = match client.ask(Method::Post, &path, &query, Some(bulk.body())).await {
         Ok(answer) => answer,
         Err(error) if error.is_retryable() => return Ok(Sent::Whole(error.to_string())),
         Err(error) => return Err(error),
@@ -342,7 +343,7 @@ impl Pauses {
         if waited > PATIENCE {
             return Err(Error::retryable(format!(
                 "{} took nothing of a request for {waited:.0?}: {why}",
-                shared.client.url()
+                shared.config.url
             )));
         }
         if !std::mem::replace(&mut self.is_said, true) {

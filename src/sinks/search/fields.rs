@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray as _, StructArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float64Type, Int64Type, TimeUnit,
     TimestampMicrosecondType,
@@ -137,12 +137,9 @@ impl Fields {
         Ok(document)
     }
 
-    /// The columns of `rows`, and of `system` beside them, that have fields.
-    pub(super) fn rows<'a>(&'a self, rows: &'a RecordBatch, system: &'a StructArray) -> Rows<'a> {
-        let column = |node: &'a Node| {
-            let column = rows.column_by_name(&node.name);
-            Some((node, column.or_else(|| system.column_by_name(&node.name))?))
-        };
+    /// The columns that have fields.
+    pub(super) fn rows<'a>(&'a self, columns: &'a StructArray) -> Rows<'a> {
+        let column = |node: &'a Node| Some((node, columns.column_by_name(&node.name)?));
         Rows(self.nodes.iter().filter_map(column).collect())
     }
 }

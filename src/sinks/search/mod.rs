@@ -21,14 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use tantivy::Index;
 use tracing::warn;
 
 pub use self::config::SearchConfig;
 pub use self::index::open;
 
 use self::fields::Fields;
-use self::store::{Reached, Settings, Store, committed_payload};
+use self::store::{Reached, Settings, Store};
 use self::writer::{IndexWriter, Waiting};
 use super::folder::FolderStaging;
 use super::staging::Staging as _;
@@ -161,7 +160,6 @@ impl Sink for SearchSink {
             let memory = shared.context.memory.clone();
             blocking(move || {
                 let index = index::open_or_make(&settings.path, &fields, written_before)?;
-                check(&index, &settings)?;
                 *store = Some(Store::open(&index, fields, settings, &memory)?);
                 Ok(())
             })
@@ -234,20 +232,6 @@ impl Sink for SearchSink {
     async fn sweep(&self, _: &dyn CheckpointStore) -> Result<Swept> {
         Ok(Swept::default())
     }
-}
-
-/// A commit that is there must be of this pipeline.
-fn check(index: &Index, settings: &Settings) -> Result<()> {
-    let Some(committed) = committed_payload(index, settings)? else { return Ok(()) };
-    if committed.ownership == settings.ownership {
-        return Ok(());
-    }
-    Err(Error::halted(format!(
-        "the last commit of the index {} is of pipeline `{}`, its folder says `{}`: a copy of another index was put there; name another folder by `path`",
-        settings.path.display(),
-        committed.ownership.pipeline,
-        settings.ownership.pipeline
-    )))
 }
 
 impl Shared {

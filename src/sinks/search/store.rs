@@ -99,7 +99,7 @@ impl Store {
     /// Begin to write the index that `index` is, which holds what `payload` says.
     ///
     /// # Errors
-    /// `Config` where another process writes it.
+    /// `Config` where another process writes it, `Halted` where it is another pipeline's.
     pub(super) fn open(
         index: &Index,
         fields: Fields,
@@ -110,6 +110,7 @@ impl Store {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into();
         let reader: IndexReader = reader.or_error(ErrorKind::Retryable, failed)?;
         let payload = committed_payload(index, &settings)?;
+        payload.as_ref().map_or(Ok(()), |payload| payload.is_of(&settings))?;
         let is_new = payload.is_none();
         let payload = payload.unwrap_or_else(|| Payload::nothing(&settings));
         let mut store = Self {
@@ -284,6 +285,19 @@ impl Store {
 }
 
 impl Payload {
+    /// A commit that is there must be of this pipeline.
+    fn is_of(&self, settings: &Settings) -> Result<()> {
+        if self.ownership == settings.ownership {
+            return Ok(());
+        }
+        Err(Error::halted(format!(
+            "the last commit of the index {} is of pipeline `{}`, its folder says `{}`: a copy of another index was put there; name another folder by `path`",
+            settings.path.display(),
+            self.ownership.pipeline,
+            settings.ownership.pipeline
+        )))
+    }
+
     /// What an index says in which nothing was committed.
     fn nothing(settings: &Settings) -> Self {
         Self {

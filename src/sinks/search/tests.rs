@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tantivy::schema::Value as _;
 use tantivy::{DocAddress, TantivyDocument};
 
+use super::store::committed_payload;
 use super::*;
 use crate::component::Confirmation;
 use crate::event::filter::SinkRows;
@@ -18,6 +19,13 @@ fn sink(folder: &Path, context: &Context) -> SearchSink {
     let ownership = Ownership { pipeline: "p".into(), domain: "d".into(), store: "s".into() };
     let schema = changes::<&str>(&[]).rows.schema();
     SearchSink::new("documents", &config, &schema, &contract(), &ownership, context)
+}
+
+/// A sink whose index is open.
+async fn opened(folder: &Path, seed: u64, written_before: bool) -> SearchSink {
+    let sink = sink(folder, &context(seed));
+    sink.prepare(written_before).await.unwrap();
+    sink
 }
 
 fn epoch(partition: &str, epoch: u64) -> EpochId {
@@ -81,8 +89,7 @@ fn shown(folder: &Path, sink: &SearchSink) -> Vec<String> {
 async fn the_highest_version_of_a_key_stays_whatever_comes_when() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let sink_one = sink(&path, &context(1));
-    sink_one.prepare(false).await.unwrap();
+    let sink_one = opened(&path, 1, false).await;
     write(
         &sink_one,
         &epoch("a", 1),
@@ -103,8 +110,7 @@ async fn the_highest_version_of_a_key_stays_whatever_comes_when() {
     assert_eq!(shown(&path, &sink_one), first);
     drop(sink_one);
     // By another process, later.
-    let sink_two = sink(&path, &context(2));
-    sink_two.prepare(true).await.unwrap();
+    let sink_two = opened(&path, 2, true).await;
     let more = [("delete", "x", 5), ("upsert", "z", 10), ("upsert", "y", 3), ("expire", "y", 11)];
     write(&sink_two, &epoch("b", 1), &more).await;
     assert_eq!(
@@ -117,8 +123,7 @@ async fn the_highest_version_of_a_key_stays_whatever_comes_when() {
 async fn one_commit_says_how_far_every_lane_is_that_waits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let sink = sink(&path, &context(1));
-    sink.prepare(false).await.unwrap();
+    let sink = opened(&path, 1, false).await;
     let (one, other) = (epoch("a", 1), epoch("b", 1));
     let a = begin(&sink, &one, &[("insert", "x", 1)]).await;
     let b = begin(&sink, &other, &[("insert", "y", 1)]).await;
@@ -148,8 +153,7 @@ async fn one_commit_says_how_far_every_lane_is_that_waits() {
 async fn an_index_that_is_behind_its_checkpoint_halts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let sink = sink(&path, &context(1));
-    sink.prepare(false).await.unwrap();
+    let sink = opened(&path, 1, false).await;
     for number in 1..=3 {
         write(&sink, &epoch("a", number), &[("insert", "x", 1)]).await;
     }
@@ -180,14 +184,12 @@ async fn records_are_compared_with_the_index_at_the_start() {
         .unwrap()
     };
     // A sink that is new in an old pipeline begins where the records are.
-    let sink_one = sink(&path, &context(1));
-    sink_one.prepare(false).await.unwrap();
+    let sink_one = opened(&path, 1, false).await;
     sink_one.compare(&[record("a", 4), record("never", 0)]).await.unwrap();
     sink_one.begin(&epoch("a", 5)).await.map(drop).unwrap();
     write(&sink_one, &epoch("b", 1), &[("insert", "x", 1)]).await;
     drop(sink_one);
-    let sink_two = sink(&path, &context(2));
-    sink_two.prepare(true).await.unwrap();
+    let sink_two = opened(&path, 2, true).await;
     sink_two.compare(&[record("a", 4), record("b", 1)]).await.unwrap();
     for behind in [record("a", 5), record("b", 2), record("c", 1)] {
         let error = sink_two.compare(&[record("a", 4), behind]).await.unwrap_err();
@@ -200,8 +202,7 @@ async fn records_are_compared_with_the_index_at_the_start() {
 async fn what_a_commit_left_behind_is_tidied_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let sink_one = sink(&path, &context(1));
-    sink_one.prepare(false).await.unwrap();
+    let sink_one = opened(&path, 1, false).await;
     write(&sink_one, &epoch("a", 1), &[("insert", "x", 1), ("insert", "y", 2)]).await;
     let copy = |from: &Path, to: &Path| {
         std::fs::create_dir_all(to).unwrap();
@@ -216,13 +217,11 @@ async fn what_a_commit_left_behind_is_tidied_up() {
     // The second commit deletes a document of the first: all of it is there, but for its last step.
     // It is made by a process of its own, as the one that dies is, so that its files have the names
     // that the next one gives.
-    let died = sink(&path, &context(3));
-    died.prepare(true).await.unwrap();
+    let died = opened(&path, 3, true).await;
     write(&died, &epoch("a", 2), &[("update", "x", 3)]).await;
     drop(died);
     std::fs::copy(before.join("meta.json"), path.join("meta.json")).unwrap();
-    let sink_two = sink(&path, &context(2));
-    sink_two.prepare(true).await.unwrap();
+    let sink_two = opened(&path, 2, true).await;
     write(&sink_two, &epoch("a", 2), &[("update", "x", 3)]).await;
     assert_eq!(shown(&path, &sink_two), ["x 3 {\"text\":\"t0\"}", "y 2 {\"text\":\"t1\"}"]);
 }
@@ -232,8 +231,7 @@ async fn what_a_commit_left_behind_is_tidied_up() {
 async fn a_failure_of_the_engine_is_told_to_every_lane_whose_rows_it_took() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let sink = sink(&path, &context(1));
-    sink.prepare(false).await.unwrap();
+    let sink = opened(&path, 1, false).await;
     let (one, other) = (epoch("a", 1), epoch("b", 1));
     let a = begin(&sink, &one, &[("insert", "x", 1)]).await;
     let b = begin(&sink, &other, &[("insert", "y", 1)]).await;
@@ -258,8 +256,7 @@ async fn a_failure_of_the_engine_is_told_to_every_lane_whose_rows_it_took() {
 async fn a_folder_has_one_owner_and_one_writer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("index");
-    let first = sink(&path, &context(1));
-    first.prepare(false).await.unwrap();
+    let first = opened(&path, 1, false).await;
     let error = sink(&path, &context(2)).prepare(true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("another process writes the index"), "{error}");

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::StructArray;
-use arrow::datatypes::Fields as ArrowFields;
 use async_trait::async_trait;
 
 use super::Shared;
@@ -122,14 +120,9 @@ fn is_of(store: &Store, generation: u64) -> Result<()> {
 /// What becomes of the document of each row, and the letters of rows that no document can hold.
 fn changes(shared: &Shared, batch: &Batch) -> Result<(Vec<Change>, Vec<DeadLetter>)> {
     let failed = |cause| Error::fatal("cannot write rows as documents").caused_by(cause);
-    let system = system_columns(batch, &shared.system);
-    let documents = Documents::of(batch, system.clone());
+    let documents = Documents::of(batch, system_columns(batch, &shared.system));
     let mut encoder = documents.encoder().map_err(failed)?;
-    let (fields, columns): (Vec<_>, Vec<_>) = system.into_iter().unzip();
-    let fields = ArrowFields::from(fields);
-    let system = StructArray::try_new_with_length(fields, columns, None, batch.len());
-    let system = system.map_err(failed)?;
-    let rows = shared.fields.rows(&batch.rows, &system);
+    let rows = shared.fields.rows(documents.columns());
     let (mut changes, mut letters) = (Vec::with_capacity(batch.len()), Vec::new());
     let mut source = Vec::new();
     for row in 0..batch.len() {

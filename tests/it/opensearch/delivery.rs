@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Index, pipeline};
-use crate::changes::{change, changes, id};
+use crate::changes::{change, changes, id, ups_and_downs};
 use crate::program::{Folder, column, rows};
 use crate::services::Service as _;
 use crate::services::opensearch::OpenSearch;
@@ -18,19 +18,7 @@ fn an_index_holds_the_last_version_of_each_key() {
     let Some(node) = services::opensearch::shared_or_skip("opensearch::delivery") else { return };
     let (folder, index) = (Folder::new(), Index::new(node, "last"));
     pipeline(&folder, &index, ", system: [event_time], compress: true", "");
-    let mut lines = String::new();
-    for number in 0..300 {
-        lines += &change(number, "insert", "primero");
-    }
-    for number in 0..200 {
-        lines += &change(number, "update", "segundo");
-    }
-    for number in 0..100 {
-        lines += &change(number, "delete", "");
-    }
-    lines += &change(0, "insert", "de nuevo");
-    lines += &change(250, "expire", "");
-    folder.write("a.ndjson", lines);
+    folder.write("a.ndjson", ups_and_downs());
     folder.run(&["run", "pipeline.yaml"]).exits(0);
     let found = index.documents();
     let texts: Vec<(String, &str)> =

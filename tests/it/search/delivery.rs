@@ -11,26 +11,14 @@ use rustix::process::Signal;
 
 use super::{EMBEDDED, pipeline, texts};
 use crate::aimed::{Moment, Reached, Watched, note, times};
-use crate::changes::{change, change_of, changes, id};
+use crate::changes::{change, change_of, changes, id, ups_and_downs};
 use crate::program::{Folder, PROGRAM};
 
 #[test]
 fn an_index_holds_the_last_version_of_each_key() {
     let folder = Folder::new();
     pipeline(&folder, EMBEDDED, "");
-    let mut lines = String::new();
-    for number in 0..300 {
-        lines += &change(number, "insert", "primero");
-    }
-    for number in 0..200 {
-        lines += &change(number, "update", "segundo");
-    }
-    for number in 0..100 {
-        lines += &change(number, "delete", "");
-    }
-    lines += &change(0, "insert", "de nuevo");
-    lines += &change(250, "expire", "");
-    folder.write("a.ndjson", lines);
+    folder.write("a.ndjson", ups_and_downs());
     folder.run(&["run", "pipeline.yaml"]).exits(0);
     let mut expected: BTreeMap<String, String> =
         (100..200).map(|number| (id(number), "segundo".to_owned())).collect();
