@@ -25,6 +25,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_acequia");
 const LONGEST: Duration = Duration::from_secs(120);
 /// How often a process is looked at that is waited for.
 const PAUSE: Duration = Duration::from_millis(5);
+/// So much of what a program said is shown where its test has failed.
+const SHOWN_LINES: usize = 60;
 
 /// What a pipeline says where a test says nothing else, one top-level key a line.
 const DEFAULTS: [&str; 6] = [
@@ -190,6 +192,12 @@ impl Drop for Running {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let said = self.said();
+            let skipped = said.lines().count().saturating_sub(SHOWN_LINES);
+            let last: Vec<&str> = said.lines().skip(skipped).collect();
+            eprintln!("The program ran in a test that failed; its log ends:\n{}", last.join("\n"));
+        }
     }
 }
 
