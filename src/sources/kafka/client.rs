@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Offset, Statistics};
+use rdkafka::{ClientContext, Offset};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{debug, info, warn};
 
@@ -138,10 +138,14 @@ impl ClientContext for Membership {
         }
     }
 
-    fn stats(&self, statistics: Statistics) {
-        if self.health.learn(&statistics, Instant::now()) {
-            // What it was about is over.
-            *self.complaining() = None;
+    fn stats_raw(&self, statistics: &[u8]) {
+        match serde_json::from_slice(statistics) {
+            Ok(statistics) if self.health.learn(&statistics, Instant::now()) => {
+                // What it was about is over.
+                *self.complaining() = None;
+            }
+            Ok(_) => {}
+            Err(error) => debug!(%error, "kafka client: statistics that cannot be read"),
         }
     }
 }
@@ -258,6 +262,8 @@ pub(super) fn connect(
             settings
                 .set("partition.assignment.strategy", "cooperative-sticky")
                 .set("session.timeout.ms", timeout.as_millis().to_string())
+                // It may not be the shorter of the two; the default is five minutes.
+                .set("max.poll.interval.ms", timeout.as_millis().max(300_000).to_string())
                 .set("heartbeat.interval.ms", heartbeat.as_millis().to_string());
         }
         GroupProtocol::Consumer => {

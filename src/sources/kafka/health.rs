@@ -8,11 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::Statistics;
-use rdkafka::statistics::Broker;
 use tokio::sync::watch;
 
 use super::TopicPartition;
+use super::statistics::{Broker, Statistics};
 
 /// Connections break and come back: a broker is missed after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -74,16 +73,16 @@ impl Health {
         let mut state = self.state();
         let before = std::mem::take(&mut state.cut_off);
         let mut are_fetched = false;
-        for (topic, counted) in &statistics.topics {
-            for partition in counted.partitions.values().filter(|partition| partition.desired) {
+        for counted in &statistics.topics {
+            for partition in counted.partitions.iter().filter(|partition| partition.desired) {
                 are_fetched = true;
                 // Brokers that have no number yet have -1, as has a leader that is none.
                 let leads = |broker: &&Broker| broker.nodeid == partition.leader;
-                let has_leader = partition.leader >= 0;
-                if has_leader && statistics.brokers.values().find(leads).is_some_and(answers) {
+                if partition.leader >= 0 && statistics.brokers.iter().filter(leads).any(answers) {
                     continue;
                 }
-                let one = TopicPartition { topic: topic.clone(), partition: partition.partition };
+                let (topic, partition) = (counted.topic.clone(), partition.partition);
+                let one = TopicPartition { topic, partition };
                 let since = before.get(&one).copied().unwrap_or(now);
                 state.cut_off.insert(one, since);
             }
@@ -109,10 +108,7 @@ fn answers(broker: &Broker) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-
-    use rdkafka::statistics::{Partition, Topic};
-
+    use super::super::statistics::{Partition, Topic};
     use super::*;
 
     fn one(partition: i32) -> TopicPartition {
@@ -121,23 +117,15 @@ mod tests {
 
     /// Partition 0 is led by broker 1, partition 1 by nobody that is known.
     fn statistics(state: &str, rxidle: i64) -> Statistics {
-        let broker =
-            Broker { nodeid: 1, state: state.into(), waitresp_cnt: 1, rxidle, ..Broker::default() };
+        let broker = Broker { nodeid: 1, state: state.into(), waitresp_cnt: 1, rxidle };
+        // It went and came back under its name.
+        let went = Broker { nodeid: 1, state: "INIT".into(), ..Broker::default() };
         // It has no number of its own.
         let coordinator = Broker { nodeid: -1, state: "UP".into(), ..Broker::default() };
-        let led = |partition, leader, desired| {
-            (partition, Partition { partition, leader, desired, ..Partition::default() })
-        };
-        let partitions = HashMap::from([led(0, 1, true), led(1, -1, true), led(2, -1, false)]);
-        let topic = Topic { partitions, ..Topic::default() };
-        Statistics {
-            brokers: HashMap::from([
-                ("b".into(), broker),
-                ("GroupCoordinator".into(), coordinator),
-            ]),
-            topics: HashMap::from([("t".into(), topic)]),
-            ..Statistics::default()
-        }
+        let led = |partition, leader, desired| Partition { partition, leader, desired };
+        let partitions = vec![led(0, 1, true), led(1, -1, true), led(2, -1, false)];
+        let topics = vec![Topic { topic: "t".into(), partitions }];
+        Statistics { brokers: vec![went.clone(), broker, went, coordinator], topics }
     }
 
     #[test]

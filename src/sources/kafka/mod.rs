@@ -4,9 +4,9 @@
 //! [`client`] makes the consumer and answers the group's calls, [`grants`] keeps what the group has
 //! given and what of it is being read, [`member`] is the thread that polls. [`topics`] asks brokers
 //! about topics, [`beginnings`] notes where they begin that are read from their end on, [`source`] hands
-//! partitions out, [`reader`] reads one. [`health`] knows which partitions get nothing. [`sasl`] says
-//! how to log in, [`login`] gets tokens and renews them. [`native`] holds the few calls of librdkafka
-//! that its Rust wrapper does not have.
+//! partitions out, [`reader`] reads one. [`health`] knows by the client's [`statistics`] which
+//! partitions get nothing. [`sasl`] says how to log in, [`login`] gets tokens and renews them.
+//! [`native`] holds the few calls of librdkafka that its Rust wrapper does not have.
 //!
 //! The version of an event is `(incarnation << 48) | offset`. The offsets that the group keeps are
 //! advice for people who watch its lag: nothing begins at them.
@@ -23,6 +23,7 @@ mod native;
 mod reader;
 mod sasl;
 mod source;
+mod statistics;
 mod topics;
 
 pub use self::config::{GroupProtocol, KafkaConfig, MessageOperation, StartAt, TlsConfig, Topics};
