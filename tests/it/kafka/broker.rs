@@ -1,7 +1,7 @@
 //! Topics for tests: made, filled, looked at.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::Message as _;
@@ -72,6 +72,25 @@ impl Topic {
     fn make_new(&self, topic: &NewTopic<'_>) {
         let made = wait(self.admin().create_topics([topic], &AdminOptions::new())).unwrap();
         made.into_iter().for_each(|one| drop(one.unwrap()));
+        self.until_known();
+    }
+
+    /// Wait until those who ask the broker are told of it: its controller makes topics a while
+    /// before.
+    fn until_known(&self) {
+        let asks: BaseConsumer = self.client().create().unwrap();
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let told = asks.fetch_metadata(Some(&self.name), Duration::from_secs(20)).unwrap();
+            let topic = told.topics().first().unwrap();
+            let partitions = topic.partitions();
+            let is_led = partitions.iter().all(|partition| partition.leader() >= 0);
+            if topic.error().is_none() && !partitions.is_empty() && is_led {
+                return;
+            }
+            assert!(Instant::now() < end, "{} is made and not known", self.name);
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn delete(&self) {
