@@ -8,6 +8,7 @@
 //! - [`document`]: YAML with places: findings that point at the line, beneath contracts and config.
 //! - [`contract`]: Open Data Contract Standard documents: columns, keys, rules.
 //! - [`codec`]: bytes to Arrow rows, directed by the contract.
+//! - [`sentiment`]: whether a text is content, displeased or neither.
 //! - [`sources`], [`transforms`], [`sinks`], [`checkpoint`]: the families; they never see each other.
 //! - [`config`]: YAML in, checked settings out; every mistake at once, with its place.
 //! - [`runtime`]: the lane with its delivery protocol, and the process that runs lanes.
@@ -41,6 +42,7 @@ pub mod lake;
 pub mod runtime;
 #[cfg(any(feature = "opensearch", feature = "search"))]
 pub mod search;
+pub mod sentiment;
 pub mod sinks;
 pub mod sources;
 pub mod transforms;

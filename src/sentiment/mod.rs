@@ -1,0 +1,73 @@
+//! Whether a text is content, displeased or neither, in Spanish and English.
+//!
+//! A linear model over hashed features: [`scan`] cuts a text into folded tokens, [`features`] hashes
+//! words, pieces of words and neighbours, [`model`] holds what each weighs, [`judge`] adds up and
+//! answers. What a single word adds is kept in a [`cache`]. What a label means stands in
+//! `docs/sentiment-labels.md`; how the weights came about in `docs/sentiment.md`.
+//!
+//! The same text has the same verdict on every machine, bit for bit. No text makes it fail.
+
+mod cache;
+pub mod columns;
+pub mod features;
+mod fold;
+pub mod judge;
+pub mod model;
+mod pictures;
+mod scan;
+
+#[cfg(test)]
+mod tests;
+
+use features::{Role, Visitor};
+use scan::{Token, Tokens};
+
+pub use judge::{Judge, Judging, Label, Reason, Verdict};
+pub use model::{Language, Model};
+
+/// The features of one text, for a trainer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    /// What the sentiment tables are asked for: the upper bits are the row.
+    pub sentiment: Vec<u64>,
+    /// What the language table is asked for: the lower bits are the row.
+    pub language: Vec<u64>,
+    /// Its words, folded, as one text: what near-duplicates have in common.
+    pub words: String,
+}
+
+/// The features of `text`, the same that judging it asks for.
+pub fn features_of(text: &str) -> Features {
+    let mut tokens = Tokens::default();
+    tokens.read(text);
+    let mut features = Features::default();
+    features::walk(&tokens, &mut features);
+    if tokens.has_spanish_signs {
+        features.language.push(features::SPANISH_SIGNS);
+    }
+    features
+}
+
+impl Visitor for Features {
+    fn token(&mut self, bytes: &[u8], _: &Token, is_negated: bool) -> (u64, Role) {
+        let hash = features::word_hash(bytes);
+        let is_word = features::is_word(bytes);
+        features::token_features(bytes, hash, |feature| {
+            self.sentiment.push(if is_negated { features::negated(feature) } else { feature });
+            if is_word {
+                self.language.push(feature);
+            }
+        });
+        if is_word {
+            if !self.words.is_empty() {
+                self.words.push(' ');
+            }
+            self.words.push_str(&String::from_utf8_lossy(bytes));
+        }
+        (hash, features::role(hash))
+    }
+
+    fn feature(&mut self, feature: u64) {
+        self.sentiment.push(feature);
+    }
+}

@@ -1,0 +1,268 @@
+//! The model file: one table of weights for each language, one that tells the languages apart.
+//!
+//! Little-endian, in this order:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `ACQSENT1` |
+//! | 4 | CRC-32 of all that follows |
+//! | 8 | hash of the feature specification that it was trained on |
+//! | 32 | name and version, padded with zeros |
+//! | 32 | SHA-256 of the training manifest |
+//! | 4 | log2 of the rows of a sentiment table, log2 of the rows of the language table |
+//! | 4 * 3 | Spanish: scale, bias of negative, bias of positive |
+//! | 4 * 3 | English: the same |
+//! | 4 * 3 | language: scale, bias, margin below which both tables are asked |
+//! | rows * 2 | Spanish: weights of negative and of positive against neutral, one signed byte each |
+//! | rows * 2 | English: the same |
+//! | rows | language: weights of Spanish against English |
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use super::features::{SPECIFICATION, word_hash};
+use crate::error::{Error, ErrorKind, Result, ResultExt};
+
+const MAGIC: &[u8; 8] = b"ACQSENT1";
+/// Bytes before the tables.
+const HEADER: usize = 124;
+/// Longest name of a model, in bytes.
+const NAME: usize = 32;
+/// Larger files are no models, in bytes.
+const LARGEST: u64 = 128 << 20;
+/// Tables larger than this are none of ours.
+const MOST_BITS: u32 = 24;
+
+/// The model that the program carries.
+static BUILT_IN: &[u8] = include_bytes!("model.bin");
+
+/// A language that the model tells and judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// Spanish.
+    Spanish,
+    /// English.
+    English,
+}
+
+impl Language {
+    /// Its code of ISO 639-1.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Spanish => "es",
+            Self::English => "en",
+        }
+    }
+
+    /// The language of a tag like `es`, `es-MX`, `EN_us` or `spa`; none for any other.
+    pub fn of_tag(tag: &str) -> Option<Self> {
+        let first = tag.split(['-', '_']).next().unwrap_or_default().trim();
+        let is = |codes: [&str; 3]| codes.iter().any(|code| first.eq_ignore_ascii_case(code));
+        if is(["es", "spa", "spanish"]) {
+            Some(Self::Spanish)
+        } else if is(["en", "eng", "english"]) {
+            Some(Self::English)
+        } else {
+            None
+        }
+    }
+}
+
+/// How a table's sum becomes log-odds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Calibration {
+    /// Worth of one unit of a weight.
+    pub scale: f32,
+    /// Log-odds of negative against neutral where nothing is known.
+    pub negative: f32,
+    /// The same of positive.
+    pub positive: f32,
+}
+
+/// How the language table's sum becomes log-odds of Spanish against English.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LanguageCalibration {
+    /// Worth of one unit of a weight.
+    pub scale: f32,
+    /// Log-odds where nothing is known.
+    pub bias: f32,
+    /// Log-odds below which, on either side, both tables are asked.
+    pub margin: f32,
+}
+
+/// What a trainer gives: the numbers of a model file.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// Name and version, at most 32 bytes.
+    pub name: String,
+    /// SHA-256 of the training manifest.
+    pub manifest: [u8; 32],
+    /// Of Spanish and of English.
+    pub calibrations: [Calibration; 2],
+    /// For each row the weights of negative and of positive, of Spanish and of English; a power of
+    /// two of rows.
+    pub tables: [Vec<[i8; 2]>; 2],
+    /// Of the language table.
+    pub language: LanguageCalibration,
+    /// Weights of Spanish against English; a power of two of rows.
+    pub languages: Vec<i8>,
+}
+
+/// A model, ready to judge with.
+#[derive(Debug, Clone)]
+pub struct Model {
+    bytes: Cow<'static, [u8]>,
+    name: String,
+    manifest: [u8; 32],
+    calibrations: [Calibration; 2],
+    language: LanguageCalibration,
+    bits: u32,
+    language_bits: u32,
+}
+
+impl Model {
+    /// The model that the program carries.
+    pub fn built_in() -> Result<Self> {
+        Self::read(Cow::Borrowed(BUILT_IN))
+            .map_err(|error| Error::fatal("the program's own sentiment model").caused_by(error))
+    }
+
+    /// A model file. Refused, with the reason, where it is no model, is damaged, or was trained on
+    /// other features than this version has.
+    pub fn read(bytes: Cow<'static, [u8]>) -> Result<Self> {
+        let refused = |what: &str| Error::config(what.to_owned());
+        let mut fields = Fields(&bytes);
+        if fields.take::<8>() != Some(*MAGIC) {
+            return Err(refused("this is no sentiment model"));
+        }
+        let sum = fields.number();
+        if sum != bytes.get(12..).map(crc32fast::hash) {
+            return Err(refused("the sentiment model is damaged: its checksum differs"));
+        }
+        if fields.take::<8>().map(u64::from_le_bytes) != Some(word_hash(SPECIFICATION.as_bytes())) {
+            return Err(refused(
+                "the sentiment model was trained on other features than this version computes: train it again",
+            ));
+        }
+        let name = fields.take::<NAME>().unwrap_or_default();
+        let manifest = fields.take::<32>().unwrap_or_default();
+        let (bits, language_bits) = (u32::from(fields.byte()), u32::from(fields.byte()));
+        fields.take::<2>();
+        let mut float = || fields.number().map_or(f32::NAN, f32::from_bits);
+        let mut calibration =
+            || Calibration { scale: float(), negative: float(), positive: float() };
+        let calibrations = [calibration(), calibration()];
+        let language = LanguageCalibration { scale: float(), bias: float(), margin: float() };
+        let numbers = calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
+        let numbers = numbers.chain([language.scale, language.bias, language.margin]);
+        let are_finite = numbers.into_iter().all(f32::is_finite);
+        let is_sized = bits <= MOST_BITS && language_bits <= MOST_BITS;
+        if !are_finite || !is_sized || bytes.len() != length(bits, language_bits) {
+            return Err(refused(
+                "the sentiment model is damaged: its tables do not fit its header",
+            ));
+        }
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        Ok(Self { bytes, name, manifest, calibrations, language, bits, language_bits })
+    }
+
+    /// Name and version: what is stamped on each row.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SHA-256 of the manifest of what it was trained on.
+    pub fn manifest(&self) -> [u8; 32] {
+        self.manifest
+    }
+
+    pub(super) fn calibration(&self, language: Language) -> Calibration {
+        let [spanish, english] = self.calibrations;
+        match language {
+            Language::Spanish => spanish,
+            Language::English => english,
+        }
+    }
+
+    pub(super) fn language(&self) -> LanguageCalibration {
+        self.language
+    }
+
+    /// The weights of negative and positive that `feature` has in the table of `language`.
+    #[inline]
+    pub(super) fn weights(&self, language: Language, feature: u64) -> [i8; 2] {
+        let row = (feature >> (64 - self.bits)) as usize;
+        let table = match language {
+            Language::Spanish => HEADER,
+            Language::English => HEADER + (2 << self.bits),
+        };
+        let at = table + 2 * row;
+        match self.bytes.get(at..at + 2) {
+            Some(&[negative, positive]) => [negative as i8, positive as i8],
+            _ => [0, 0],
+        }
+    }
+
+    /// The weight of Spanish against English that `feature` has.
+    #[inline]
+    pub(super) fn spanishness(&self, feature: u64) -> i8 {
+        let row = (feature & ((1 << self.language_bits) - 1)) as usize;
+        self.bytes.get(HEADER + (4 << self.bits) + row).map_or(0, |weight| *weight as i8)
+    }
+}
+
+impl Weights {
+    /// The model file.
+    pub fn write(&self) -> Vec<u8> {
+        let [spanish, english] = &self.tables;
+        let bits = |rows: usize| rows.max(1).ilog2() as u8;
+        let mut body = Vec::with_capacity(length(u32::from(bits(spanish.len())), 16));
+        body.extend_from_slice(&word_hash(SPECIFICATION.as_bytes()).to_le_bytes());
+        let name = self.name.as_bytes().iter().copied();
+        body.extend(name.chain(std::iter::repeat(0)).take(NAME));
+        body.extend_from_slice(&self.manifest);
+        body.extend_from_slice(&[bits(spanish.len()), bits(self.languages.len()), 0, 0]);
+        let numbers = self.calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
+        let last = [self.language.scale, self.language.bias, self.language.margin];
+        body.extend(numbers.chain(last).flat_map(f32::to_le_bytes));
+        body.extend(spanish.iter().chain(english).flatten().map(|weight| *weight as u8));
+        body.extend(self.languages.iter().map(|weight| *weight as u8));
+        let sum = crc32fast::hash(&body).to_le_bytes();
+        [MAGIC.as_slice(), &sum, &body].concat()
+    }
+}
+
+/// The model in a file.
+pub fn read_file(path: &Path) -> Result<Model> {
+    let said = || format!("cannot read {}", path.display());
+    let length = std::fs::metadata(path).or_error(ErrorKind::Config, said)?.len();
+    if length > LARGEST {
+        return Err(Error::config(format!("{} is too large for a model", path.display())));
+    }
+    let bytes = std::fs::read(path).or_error(ErrorKind::Config, said)?;
+    Model::read(bytes.into()).map_err(|error| error.context(path.display().to_string()))
+}
+
+/// Bytes of a model file.
+fn length(bits: u32, language_bits: u32) -> usize {
+    HEADER + (4 << bits) + (1 << language_bits)
+}
+
+/// Reads one field after the other.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.take::<1>().map_or(u8::MAX, |[byte]| byte)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+}

@@ -1,0 +1,265 @@
+//! Tests of the model as a whole.
+
+use proptest::prelude::*;
+
+use super::cache::{Cache, Sums};
+use super::features::{SPECIFICATION, word_hash};
+use super::model::{Calibration, LanguageCalibration, Weights};
+use super::*;
+
+fn judged(text: &str) -> Verdict {
+    Judge::default().judge(&Model::built_in().unwrap(), text, None, &Judging::default())
+}
+
+#[test]
+fn plain_messages_get_the_labels_of_the_guide() {
+    use Label::{Negative, Neutral, Positive};
+    let expected = [
+        ("hola buenas tardes", Neutral),
+        ("quiero saber mi saldo", Neutral),
+        ("muchas gracias, me salvaste", Positive),
+        ("nadie me contesta", Negative),
+        ("llevo tres días esperando mi pedido", Negative),
+        ("me cobraron dos veces", Negative),
+        ("pésimo servicio", Negative),
+        ("PESIMO SERVICIO!!", Negative),
+        ("excelente atención", Positive),
+        ("me encanta 😍", Positive),
+        ("😡😡", Negative),
+        ("❤️", Positive),
+        ("a qué hora abren?", Neutral),
+        ("they never called back", Negative),
+        ("can I change my plan?", Neutral),
+        ("great service, thank you so much!", Positive),
+        ("my order number is 48213", Neutral),
+        ("worst airline ever", Negative),
+    ];
+    let wrong: Vec<_> = expected
+        .into_iter()
+        .map(|(text, label)| (text, label, judged(text)))
+        .filter(|(_, label, verdict)| verdict.label != *label)
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_text_that_says_nothing_is_neutral_without_confidence() {
+    for text in ["", "   ", "\n\t", "¿¡", "\u{200d}\u{fe0f}", "---", "(\"*\")"] {
+        assert_eq!(judged(text), Verdict::NOTHING, "{text:?}");
+    }
+    assert_eq!(judged("12345").language, None);
+    assert_eq!(judged("https://a.b/c").label, Label::Neutral);
+}
+
+#[test]
+fn the_language_is_told_or_taken() {
+    assert_eq!(judged("no me llega el código").language, Some(Language::Spanish));
+    assert_eq!(judged("I did not get the code").language, Some(Language::English));
+    assert_eq!(judged("👍").language, None);
+    let model = Model::built_in().unwrap();
+    let told = Judge::default().judge(&model, "ok", Some(Language::English), &Judging::default());
+    assert_eq!(told.language, Some(Language::English));
+    let tags = ["es", "ES-mx", "es_419", "spa", "en", "en-GB", "eng", "pt", "", "e", "español"];
+    let known = tags.map(|tag| Language::of_tag(tag).map(Language::code));
+    let [es, en] = [Some("es"), Some("en")];
+    assert_eq!(known, [es, es, es, es, en, en, en, None, None, None, None]);
+}
+
+#[test]
+fn priors_move_what_is_undecided() {
+    let model = Model::built_in().unwrap();
+    let with = |negative, neutral, positive| {
+        let judging = Judging::default().with_shares(negative, neutral, positive);
+        Judge::default().judge(&model, "ya llegó mi pedido", None, &judging)
+    };
+    let (even, angry) = (with(1.0, 1.0, 1.0), with(1000.0, 1.0, 1.0));
+    assert_eq!(even, judged("ya llegó mi pedido"));
+    assert_eq!(angry.label, Label::Negative);
+    assert!(angry.score < even.score);
+}
+
+#[test]
+fn clauses_of_opposite_feelings_are_mixed_where_it_is_asked_for() {
+    let model = Model::built_in().unwrap();
+    let text = "el producto es excelente y me encanta pero el servicio fue pésimo, una porquería";
+    let judging = Judging { mixed: true, ..Judging::default() };
+    let mut judge = Judge::default();
+    let mixed = judge.judge(&model, text, None, &judging);
+    assert_eq!(mixed.label, Label::Mixed);
+    assert_ne!(judge.judge(&model, text, None, &Judging::default()).label, Label::Mixed);
+    let plain = judge.judge(&model, "pésimo servicio pero ya quedó", None, &judging);
+    assert_ne!(plain.label, Label::Mixed, "only one side is sure");
+}
+
+#[test]
+fn reasons_are_words_of_the_text_and_point_the_right_way() {
+    let model = Model::built_in().unwrap();
+    let text = "pésimo servicio, pero la señorita fue muy amable";
+    let reasons = Judge::default().explain(&model, text, None);
+    let weight = |word: &str| {
+        let is_it = |reason: &&Reason| &text[reason.span.clone()] == word;
+        reasons.iter().find(is_it).unwrap().weight
+    };
+    assert!(weight("pésimo") < 0.0 && weight("amable") > 0.0, "{reasons:?}");
+    assert_eq!(reasons.len(), 8);
+}
+
+/// A model of a few rows, with a weight for each in turn.
+fn small() -> Weights {
+    let calibration = Calibration { scale: 0.01, negative: 0.1, positive: -0.1 };
+    let weights = |shift: i32| -> Vec<[i8; 2]> {
+        (0..256).map(|row| [(row + shift) as i8, (row * 3) as i8]).collect()
+    };
+    Weights {
+        name: "small-1".to_owned(),
+        manifest: [7; 32],
+        calibrations: [calibration; 2],
+        tables: [weights(0), weights(50)],
+        language: LanguageCalibration { scale: 0.01, bias: 0.0, margin: 1.0 },
+        languages: (0..256).map(|row| row as i8).collect(),
+    }
+}
+
+#[test]
+fn a_model_is_read_as_it_was_written() {
+    let model = Model::read(small().write().into()).unwrap();
+    assert_eq!(model.name(), "small-1");
+    assert_eq!(model.manifest(), [7; 32]);
+    assert_eq!(model.weights(Language::Spanish, 3 << 56), [3, 9]);
+    assert_eq!(model.weights(Language::English, 255 << 56), [49, -3]);
+    assert_eq!(model.spanishness(0xff00_0000_0000_0080), -128);
+}
+
+#[test]
+fn what_is_no_model_of_this_version_is_refused() {
+    let refusal = |bytes: Vec<u8>| Model::read(bytes.into()).unwrap_err().to_string();
+    let whole = small().write();
+    insta::assert_snapshot!(refusal(Vec::new()), @"this is no sentiment model");
+    insta::assert_snapshot!(refusal(b"PK\x03\x04".to_vec()), @"this is no sentiment model");
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    insta::assert_snapshot!(refusal(damaged), @"the sentiment model is damaged: its checksum differs");
+    insta::assert_snapshot!(refusal(whole[..whole.len() - 1].to_vec()), @"the sentiment model is damaged: its checksum differs");
+    let with_sum = |mut bytes: Vec<u8>| {
+        let sum = crc32fast::hash(&bytes[12..]).to_le_bytes();
+        bytes[8..12].copy_from_slice(&sum);
+        bytes
+    };
+    let mut other = whole.clone();
+    other[12] ^= 1;
+    insta::assert_snapshot!(refusal(with_sum(other)), @"the sentiment model was trained on other features than this version computes: train it again");
+    insta::assert_snapshot!(refusal(with_sum(whole[..whole.len() - 1].to_vec())), @"the sentiment model is damaged: its tables do not fit its header");
+    let mut huge = whole.clone();
+    huge[84] = 60;
+    insta::assert_snapshot!(refusal(with_sum(huge)), @"the sentiment model is damaged: its tables do not fit its header");
+    let mut endless = whole;
+    endless[88..92].copy_from_slice(&f32::NAN.to_le_bytes());
+    insta::assert_snapshot!(refusal(with_sum(endless)), @"the sentiment model is damaged: its tables do not fit its header");
+}
+
+#[test]
+fn features_are_those_that_models_were_trained_on() {
+    // A change here is a change of SPECIFICATION, and asks for a new model.
+    let texts = [
+        "¡Qué PÉSIMO servicio!!",
+        "no me han contestado en 3 días",
+        "grácias 😍😍 jajaja",
+        "I don't like it, but ok :)",
+        "https://a.b @user 12:30 привет 字",
+    ];
+    let all = texts.iter().map(|text| features_of(text)).flat_map(|it| [it.sentiment, it.language]);
+    let sum = all.flatten().fold(0_u64, |sum, feature| sum.rotate_left(5) ^ feature);
+    insta::assert_snapshot!(format!("{SPECIFICATION}: {sum:016x}"), @"acequia sentiment features 1: 04e6161bd86901c9");
+    assert_eq!(word_hash(b""), word_hash(b""));
+}
+
+#[test]
+fn results_are_the_same_on_every_machine() {
+    // To the last bit, of the model above: its numbers do not change with training.
+    let model = Model::read(small().write().into()).unwrap();
+    let mut judge = Judge::default();
+    let texts = ["hola qué tal", "no me gusta nada 😡", "ok thanks", "the app crashed again!!"];
+    let shown = texts.map(|text| {
+        let verdict = judge.judge(&model, text, None, &Judging::default());
+        let bits = (verdict.score.to_bits(), verdict.confidence.to_bits());
+        format!("{} {:08x} {:08x} {:?}", verdict.label.name(), bits.0, bits.1, verdict.language)
+    });
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    NEUTRAL 3c96568d 3ebb0daa Some(English)
+    POSITIVE 3e1f27ea 3ee72862 Some(English)
+    POSITIVE 3d5f512d 3edcd601 Some(Spanish)
+    NEGATIVE be837cdd 3ee9c2cd Some(English)
+    ");
+}
+
+/// Text like people's, and like nobody's.
+fn any_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[a-záéíóúñ]{1,12}",
+        "[A-Z]{1,8}",
+        "[0-9.,:/-]{1,9}",
+        "[!?.,;:()'\"@#]{1,4}",
+        prop::sample::select(vec![
+            "😡",
+            "❤️",
+            "👍🏽",
+            "👩‍👩‍👧",
+            "🇲🇽",
+            "\u{200d}",
+            "\u{fe0f}",
+            "\u{301}",
+            "no",
+            "pero",
+            "jajaja",
+            "http://x",
+            "a@b.c",
+            ":)",
+            "字",
+            "ﷺ",
+            "\u{0}",
+            "’",
+        ])
+        .prop_map(str::to_owned),
+        any::<char>().prop_map(String::from),
+    ];
+    prop::collection::vec((piece, prop_oneof![Just(""), Just(" "), Just("\n")]), 0..30)
+        .prop_map(|pieces| pieces.iter().map(|(piece, gap)| format!("{piece}{gap}")).collect())
+}
+
+proptest! {
+    #[test]
+    fn no_text_fails_and_no_number_is_odd(text in any_text(), mixed in any::<bool>()) {
+        let model = Model::built_in().unwrap();
+        let judging = Judging { mixed, ..Judging::default() };
+        let verdict = Judge::default().judge(&model, &text, None, &judging);
+        prop_assert!(verdict.score.abs() <= 1.0 && (0.0..=1.0).contains(&verdict.confidence));
+        for reason in Judge::default().explain(&model, &text, None) {
+            prop_assert!(reason.weight.is_finite() && text.get(reason.span).is_some());
+        }
+    }
+
+    #[test]
+    fn what_came_before_changes_nothing(texts in prop::collection::vec(any_text(), 1..8)) {
+        let model = Model::read(small().write().into()).unwrap();
+        let mut used = Judge::default();
+        for text in &texts {
+            let fresh = Judge::default().judge(&model, text, None, &Judging::default());
+            prop_assert_eq!(used.judge(&model, text, None, &Judging::default()), fresh);
+        }
+    }
+
+    #[test]
+    fn kept_words_weigh_what_they_weigh(words in prop::collection::vec("[a-z]{1,18}", 1..40)) {
+        let model = Model::read(small().write().into()).unwrap();
+        let mut cache = Cache::default();
+        for word in words.iter().chain(&words) {
+            prop_assert_eq!(cache.sums(&model, word.as_bytes()), Sums::of(&model, word.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn powers_are_right_to_five_digits(value in -80.0_f32..0.0) {
+        let (ours, right) = (judge::exponential(value), f64::from(value).exp());
+        prop_assert!((f64::from(ours) / right - 1.0).abs() < 1e-5, "{} {}", ours, right);
+    }
+}
