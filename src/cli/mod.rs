@@ -15,6 +15,7 @@ mod sample;
 mod schema;
 #[cfg(any(feature = "opensearch", feature = "search"))]
 mod search;
+mod sentiment;
 mod summary;
 mod terminal;
 mod test;
@@ -76,6 +77,7 @@ enum Verb {
     Query(query::Options),
     #[cfg(any(feature = "opensearch", feature = "search"))]
     Search(search::Options),
+    Sentiment(sentiment::Options),
     DeadLetters(dead_letters::Options),
     Checkpoint(checkpoint::Options),
     #[cfg(feature = "opensearch")]
@@ -110,6 +112,7 @@ pub fn execute(cli: Cli, terminal: &Terminal) -> Result<Outcome> {
         Verb::Query(options) => query::execute(&options, terminal),
         #[cfg(any(feature = "opensearch", feature = "search"))]
         Verb::Search(options) => search::execute(&options, terminal),
+        Verb::Sentiment(options) => sentiment::execute(&options, terminal),
         Verb::DeadLetters(options) => dead_letters::execute(&options, terminal),
         Verb::Checkpoint(options) => checkpoint::execute(&options, terminal),
         #[cfg(feature = "opensearch")]

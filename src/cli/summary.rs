@@ -1,12 +1,13 @@
 //! The table at the end of a run, and the same as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::figures::{Align, bytes, duration, grouped, table};
 use super::terminal::{Style, Terminal};
-use crate::telemetry::metrics::Totals;
+use crate::telemetry::metrics::{SENTIMENTS, Totals};
 use crate::telemetry::process::ProcessMemory;
 
 /// How a run ended, as scripts read it.
@@ -33,6 +34,9 @@ pub(super) struct Summary {
     pub(super) bytes_written: u64,
     pub(super) dead_letters: u64,
     pub(super) epochs: u64,
+    /// Texts judged, by label; absent where no stage judges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sentiment: Option<BTreeMap<&'static str, u64>>,
     pub(super) seconds: f64,
     pub(super) events_per_second: f64,
     pub(super) rows_per_second: f64,
@@ -68,6 +72,8 @@ impl Summary {
             bytes_written: totals.bytes_out,
             dead_letters: totals.dead_letters,
             epochs: totals.epochs,
+            sentiment: (totals.sentiments != [0; 4])
+                .then(|| SENTIMENTS.into_iter().zip(totals.sentiments).collect()),
             seconds,
             events_per_second: rate(totals.events as f64),
             rows_per_second: rate(totals.rows as f64),
@@ -117,6 +123,11 @@ impl Summary {
             row("dead letters", grouped(self.dead_letters), String::new()),
             row("commits", grouped(self.epochs), String::new()),
         ];
+        for (label, count) in self.sentiment.iter().flatten().filter(|(_, count)| **count > 0) {
+            let all: u64 = self.sentiment.iter().flat_map(BTreeMap::values).sum();
+            let share = format!("{:.0} %", 100.0 * *count as f64 / all as f64);
+            rows.push(row(label, grouped(*count), share));
+        }
         if let Some(peak) = self.peak_memory_bytes {
             rows.push(row("peak memory", bytes(peak), String::new()));
         }

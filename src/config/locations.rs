@@ -7,13 +7,12 @@ use crate::sources::SourceConfig;
 use crate::sources::archive::Paths;
 #[cfg(feature = "kafka")]
 use crate::sources::kafka::TlsConfig;
+use crate::transforms::TransformConfig;
+use crate::transforms::sentiment::EngineConfig;
 
 impl PipelineConfig {
     /// The locations; a new component adds its own here.
     pub(super) fn locations(&mut self) -> Vec<(Vec<OwnedStep>, Location<'_>)> {
-        let keys = |keys: &[&str]| -> Vec<OwnedStep> {
-            keys.iter().map(|key| OwnedStep::Key((*key).to_owned())).collect()
-        };
         let mut all = vec![(keys(&["contract"]), Location::Path(&mut self.contract))];
         let steps = || keys(&["source", "archive", "path"]);
         match &mut self.source {
@@ -43,6 +42,7 @@ impl PipelineConfig {
                 }
             }
         }
+        all.extend(models(&mut self.transforms));
         for (name, sink) in &mut self.sinks {
             if let Some(parquet) = &mut sink.parquet {
                 let steps = keys(&["sinks", name, "parquet", "url"]);
@@ -75,4 +75,22 @@ impl PipelineConfig {
         }
         all
     }
+}
+
+fn keys(keys: &[&str]) -> Vec<OwnedStep> {
+    keys.iter().map(|key| OwnedStep::Key((*key).to_owned())).collect()
+}
+
+/// The model files that stages name.
+fn models(stages: &mut [TransformConfig]) -> Vec<(Vec<OwnedStep>, Location<'_>)> {
+    let mut models = Vec::new();
+    for (index, stage) in stages.iter_mut().enumerate() {
+        let TransformConfig::Sentiment(sentiment) = stage else { continue };
+        let EngineConfig::Embedded(engine) = &mut sentiment.engine;
+        let mut steps = keys(&["transforms"]);
+        steps.push(OwnedStep::Item(index));
+        steps.extend(keys(&["sentiment", "engine", "embedded", "model"]));
+        models.extend(engine.model.as_mut().map(|file| (steps, Location::Path(file))));
+    }
+    models
 }

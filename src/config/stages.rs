@@ -11,8 +11,8 @@ use crate::event::SystemSchema;
 use crate::event::batch::KEY_COLUMN;
 use crate::sinks::parquet::{Granularity, PartitionConfig};
 use crate::sources::SourceConfig;
-use crate::transforms::TransformConfig;
-use crate::transforms::sql::{self, SqlConfig, SqlError};
+use crate::transforms::sql::{self, SqlError};
+use crate::transforms::{Mistake, SettingMistake};
 
 /// The system columns that rows of this source have under this contract.
 pub(super) fn system_schema(source: &SourceConfig, contract: &Contract) -> SystemSchema {
@@ -39,17 +39,19 @@ pub(super) fn transforms(
     }
     let mut schema = contract.schema();
     for index in 0..check.pipeline.transforms.len() {
-        let output = match check.pipeline.transforms.get(index)? {
-            TransformConfig::Sql(SqlConfig(text)) => sql::check_select(text, &schema, system),
-        };
-        let steps = [Step::Key("transforms"), Step::Item(index), Step::Key("sql")];
-        schema = match output {
+        let stage = check.pipeline.transforms.get(index)?;
+        let steps = [Step::Key("transforms"), Step::Item(index), Step::Key(stage.kind())];
+        schema = match stage.check(&schema, system) {
             Ok(checked) => {
                 check.reads_message |= checked.reads_message;
                 checked.schema
             }
-            Err(error) => {
+            Err(Mistake::Sql(error)) => {
                 check.report(sql_finding(check, &steps, &error));
+                return None;
+            }
+            Err(Mistake::Setting(mistake)) => {
+                check.report(setting_finding(check, &steps, mistake));
                 return None;
             }
         };
@@ -80,6 +82,14 @@ fn lost_keys(
     };
     let lost = contract.primary_key.iter().filter_map(what);
     lost.map(|what| check.document.finding_at(steps, what).allowed(allowed.clone())).collect()
+}
+
+/// A mistake in a setting, at its place in the file.
+fn setting_finding(check: &Check<'_>, steps: &[Step<'_>], mistake: SettingMistake) -> Finding {
+    let inner = mistake.path.iter().map(|key| Step::Key(key));
+    let steps: Vec<Step<'_>> = steps.iter().copied().chain(inner).collect();
+    let finding = check.document.finding_at(&steps, mistake.what);
+    finding.allowed(mistake.allowed).suggest(mistake.meant)
 }
 
 /// A mistake in SQL, at its place in the file.

@@ -30,8 +30,8 @@ use crate::sinks::marker::Ownership;
 use crate::sinks::{self, SinkInputs};
 use crate::sources;
 use crate::telemetry::metrics::Metrics;
-use crate::transforms::TransformConfig;
-use crate::transforms::sql::{SqlConfig, SqlError, SqlFilter, SqlTransform};
+use crate::transforms::Mistake;
+use crate::transforms::sql::SqlFilter;
 
 /// Cores beyond this many add to the memory budget, as each of them encodes.
 const CORES_IN_BASE: usize = 2;
@@ -204,12 +204,12 @@ pub(super) fn transforms(loaded: &Loaded, context: &Context) -> Result<Vec<Arc<d
     let mut stages: Vec<Arc<dyn Transform>> = Vec::new();
     let mut schema = loaded.contract.schema();
     for (index, config) in loaded.pipeline.transforms.iter().enumerate() {
-        let TransformConfig::Sql(SqlConfig(text)) = config;
-        let name = format!("transforms[{index}].sql");
-        let stage = SqlTransform::new(text, &schema, &loaded.system, &name, context)
-            .map_err(|error| unchecked(&name, error))?;
+        let name = format!("transforms[{index}].{}", config.kind());
+        let stage = config
+            .build(&schema, &loaded.system, &name, context)
+            .map_err(|mistake| unchecked(&name, mistake))?;
         schema = stage.schema();
-        stages.push(Arc::new(stage));
+        stages.push(stage);
     }
     Ok(stages)
 }
@@ -223,13 +223,14 @@ pub(super) fn filter(
 ) -> Result<Option<Arc<dyn Transform>>> {
     let Some(condition) = &config.condition else { return Ok(None) };
     let filter = SqlFilter::new(condition, &loaded.schema, &loaded.system, name, context)
-        .map_err(|error| unchecked(&format!("sinks.{name}.where"), error))?;
+        .map_err(|error| unchecked(&format!("sinks.{name}.where"), Mistake::Sql(error)))?;
     Ok(Some(Arc::new(filter)))
 }
 
-/// Loading has checked all SQL with its place in the file; this one would be a defect.
-fn unchecked(name: &str, error: SqlError) -> Error {
-    Error::config(format!("cannot plan {name}")).caused_by(error)
+/// Loading has checked all stages with their place in the file: this one is a defect, or a model file
+/// that was changed since.
+fn unchecked(name: &str, mistake: Mistake) -> Error {
+    Error::config(format!("cannot plan {name}")).caused_by(mistake)
 }
 
 fn sink_lines(loaded: &Loaded, ownership: &Ownership, context: &Context) -> Result<Vec<SinkLine>> {

@@ -10,7 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use super::metrics::{Counts, Lane, Metrics, Process, read};
+use super::metrics::{Counts, Lane, Metrics, Process, SENTIMENTS, read};
 use super::process::ProcessMemory;
 
 /// Media type of the text.
@@ -79,6 +79,17 @@ impl Collector for Exposition {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, u64>(&count(&self.0.counts), None)?;
+        }
+        let sentiments = self.0.sentiments();
+        if sentiments.iter().any(|count| *count > 0) {
+            let help = "Texts judged, by what they feel like";
+            let kind = MetricType::Counter;
+            let mut metric = encoder.encode_descriptor("sentiment_texts", help, None, kind)?;
+            for (label, count) in SENTIMENTS.into_iter().zip(sentiments) {
+                metric
+                    .encode_family(&[("label", label)])?
+                    .encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
         }
         let mut gauge = |name: &str, help: &str, value: f64| {
             encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)

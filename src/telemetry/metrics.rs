@@ -40,7 +40,12 @@ pub struct Totals {
     pub dead_letters: u64,
     /// Epochs prepared: commits.
     pub epochs: u64,
+    /// Texts that were judged, by what they felt like, in the order of [`SENTIMENTS`].
+    pub sentiments: [u64; 4],
 }
+
+/// What a text can feel like.
+pub const SENTIMENTS: [&str; 4] = ["positive", "neutral", "negative", "mixed"];
 
 /// The counters that a process and each of its lanes have in common.
 #[derive(Debug, Default)]
@@ -63,6 +68,8 @@ pub(super) struct Process {
     assigned: AtomicBool,
     /// Steps that failed and are tried again.
     pub(super) waiting_steps: AtomicU64,
+    /// By label, in the order of [`SENTIMENTS`].
+    sentiments: [AtomicU64; 4],
     started: Instant,
     memory: OnceLock<Arc<MemoryBudget>>,
     lanes: Mutex<Lanes>,
@@ -109,6 +116,7 @@ impl Metrics {
             counts: Counts::default(),
             assigned: AtomicBool::new(false),
             waiting_steps: AtomicU64::new(0),
+            sentiments: Default::default(),
             started: Instant::now(),
             memory: OnceLock::new(),
             lanes: Mutex::default(),
@@ -169,6 +177,15 @@ impl Metrics {
             bytes_out: read(&counts.bytes_out),
             dead_letters: read(&counts.dead_letters),
             epochs: read(&counts.epochs),
+            sentiments: self.0.sentiments(),
+        }
+    }
+
+    /// So many more texts were judged, by label, in the order of [`SENTIMENTS`]. What is read again
+    /// after a failure counts again.
+    pub fn judged(&self, labels: [u64; 4]) {
+        for (counter, count) in self.0.sentiments.iter().zip(labels) {
+            counter.fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -328,6 +345,10 @@ impl LaneMetrics {
 impl Process {
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Texts judged, by label.
+    pub(super) fn sentiments(&self) -> [u64; 4] {
+        self.sentiments.each_ref().map(read)
     }
     /// The running lanes, oldest first.
     pub(super) fn live(&self) -> Vec<Arc<Lane>> {

@@ -281,7 +281,7 @@ fn kinds() {
         | ^^^^^^
     "#);
     assert_snapshot!(broken(&[("  - sql: |", "  - sentimint: { text: content }\n  - sql: |")]), @r#"
-    pipeline.yaml:6:5: transforms[0].sentimint: unknown kind; allowed: sql
+    pipeline.yaml:6:5: transforms[0].sentimint: unknown kind; allowed: sql, sentiment; did you mean "sentiment"
       6 |   - sentimint: { text: content }
         |     ^^^^^^^^^
     "#);
@@ -306,7 +306,7 @@ fn kinds() {
         |     ^^^^
     "#);
     assert_snapshot!(broken(&[("  - sql: |", "  - SELECT * FROM changes\n  - sql: |")]), @r#"
-    pipeline.yaml:6:5: transforms[0]: expected a mapping with the key `sql`, found the text `SELECT * FROM changes`
+    pipeline.yaml:6:5: transforms[0]: expected a mapping with the key `sql` or `sentiment`, found the text `SELECT * FROM changes`
       6 |   - SELECT * FROM changes
         |     ^^^^^^^^^^^^^^^^^^^^^
     "#);

@@ -31,6 +31,7 @@ mod reference;
 mod schedules;
 #[cfg(feature = "search")]
 mod search;
+mod sentiment;
 #[path = "../services/mod.rs"]
 mod services;
 mod services_harness;

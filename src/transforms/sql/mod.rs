@@ -15,6 +15,7 @@ mod check;
 mod error;
 mod evaluate;
 mod explain;
+mod functions;
 mod output;
 mod parse;
 mod plan;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::SqlError;
 
+use super::Checked;
 use crate::component::{Context, Transform};
 use crate::compute::{self, Compute};
 use crate::error::{ErrorKind, Result, ResultExt};
@@ -45,15 +47,6 @@ use evaluate::Program;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct SqlConfig(pub String);
-
-/// What a stage's SELECT gives and reads.
-#[derive(Debug)]
-pub struct Checked {
-    /// The schema of its rows.
-    pub schema: SchemaRef,
-    /// True where it reads what a broker carries around a message's value.
-    pub reads_message: bool,
-}
 
 /// What `sql` is over a stage of schema `input`: everything that [`SqlTransform::new`] checks, without
 /// a context.

@@ -31,7 +31,7 @@ use super::error::SqlError;
 use super::evaluate::{Input, Program, Step};
 use super::explain::Explain;
 use super::parse::{Names, Text, parse_condition, parse_statement};
-use super::{check, output, rewrite};
+use super::{check, functions, output, rewrite};
 use crate::event::SystemSchema;
 
 /// Name of the only table.
@@ -40,7 +40,9 @@ pub(super) const TABLE: &str = "changes";
 /// Scalar functions by name and alias.
 pub(super) static FUNCTIONS: LazyLock<HashMap<String, Arc<ScalarUDF>>> = LazyLock::new(|| {
     let mut functions = HashMap::new();
-    for function in SessionStateDefaults::default_scalar_functions() {
+    for function in
+        SessionStateDefaults::default_scalar_functions().into_iter().chain(functions::all())
+    {
         for alias in function.aliases() {
             functions.insert(alias.clone(), function.clone());
         }

@@ -312,3 +312,22 @@ fn keys_and_headers_of_messages_are_read_and_not_selected() {
     batch.system.message = None;
     assert_eq!(apply(&stage, batch).rows.column_by_name("trace").unwrap().null_count(), 2);
 }
+
+#[test]
+fn sentiment_is_a_function() {
+    let sql = "SELECT sentiment(content)['label'] AS label, sentiment(content, metadata.language)['language'] AS language,
+               sentiment(content) AS feeling, sentiment(NULL) IS NULL AS nothing FROM changes
+               WHERE sentiment(content)['score'] < 0.3";
+    let events =
+        [event("nadie me contesta, pésimo servicio", 1, 1), event("excelente, mil gracias", 1, 1)];
+    let given = apply(&transform(sql), batch(&events));
+    let column = |name: &str| given.rows.column_by_name(name).unwrap().clone();
+    let labels: Vec<_> =
+        column("label").as_string_view().iter().flatten().map(str::to_owned).collect();
+    assert_eq!(labels, ["NEGATIVE", "POSITIVE"]);
+    assert_eq!(column("language").as_string_view().value(0), "es");
+    assert_eq!(bits(given.kept.as_ref()), "10");
+    let members = crate::sentiment::columns::MEMBERS.clone();
+    assert_eq!(*column("feeling").data_type(), DataType::Struct(members));
+    assert!(column("nothing").as_boolean().value(0));
+}
