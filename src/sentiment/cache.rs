@@ -4,25 +4,19 @@
 //! alone, so that keeping it changes no result, only the time.
 
 use super::features::{Role, is_word, negated, role, token_features, word_hash};
-use super::model::{Language, Model};
+use super::model::Model;
 
 /// log2 of the places, of 64 bytes each.
-const PLACES_BITS: u32 = 15;
-/// Longer words are computed each time.
-const KEPT_BYTES: usize = 15;
-
-/// Negative and positive, in Spanish and in English.
-pub(super) type Pairs = [[i16; 2]; 2];
-
+const PLACES_BITS: u32 = 14;
 /// What one token adds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     /// Hash of the token as a whole.
     pub(super) hash: u64,
     /// As it stands.
-    pub(super) plain: Pairs,
+    pub(super) plain: [i16; 4],
     /// Where it is negated; what is no word is not.
-    pub(super) turned: Pairs,
+    pub(super) turned: [i16; 4],
     /// Spanish against English; zero for what is no word.
     pub(super) spanishness: i16,
     /// Number of features.
@@ -37,12 +31,9 @@ impl Sums {
         let hash = word_hash(bytes);
         let is_word = is_word(bytes);
         let mut sums = Self { hash, is_word, role: role(hash), ..Self::default() };
-        let add = |[spanish, english]: &mut Pairs, feature: u64| {
-            let sides = [(spanish, Language::Spanish), (english, Language::English)];
-            for (sums, language) in sides {
-                for (sum, weight) in sums.iter_mut().zip(model.weights(language, feature)) {
-                    *sum += i16::from(weight);
-                }
+        let add = |sums: &mut [i16; 4], feature: u64| {
+            for (sum, weight) in sums.iter_mut().zip(model.weights(feature)) {
+                *sum += i16::from(weight);
             }
         };
         token_features(bytes, hash, |feature| {
@@ -60,7 +51,7 @@ impl Sums {
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 struct Place {
-    /// The bytes, and in the last one their number; 0 is free.
+    /// [`key`](super::key::key) of the bytes; 0 is free.
     key: u128,
     sums: Sums,
 }
@@ -78,38 +69,15 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// What the token of these folded bytes adds.
+    /// What the token of these folded bytes adds; `key` is their [`key`](super::key::key).
     #[inline]
-    pub(super) fn sums(&mut self, model: &Model, bytes: &[u8]) -> Sums {
-        if bytes.len() > KEPT_BYTES {
-            return Sums::of(model, bytes);
-        }
-        let key = key(bytes);
+    pub(super) fn sums(&mut self, model: &Model, bytes: &[u8], key: u128) -> Sums {
         let mixed = (key as u64 ^ (key >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let place = self.places.get_mut((mixed >> (64 - PLACES_BITS)) as usize);
-        let Some(place) = place else { return Sums::of(model, bytes) };
+        let Some(place) = place.filter(|_| key != 0) else { return Sums::of(model, bytes) };
         if place.key != key {
             *place = Place { key, sums: Sums::of(model, bytes) };
         }
         place.sums
     }
-}
-
-/// At most fifteen bytes, and their number.
-#[inline]
-fn key(bytes: &[u8]) -> u128 {
-    let tail = bytes.len() as u128 | 0x80;
-    // Two loads that may overlap, instead of a loop.
-    let letters = if let (Some(first), Some(last)) =
-        (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
-    {
-        let last = u128::from(u64::from_le_bytes(*last));
-        u128::from(u64::from_le_bytes(*first)) | last << (8 * (bytes.len() - 8))
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let last = u128::from(u32::from_le_bytes(*last));
-        u128::from(u32::from_le_bytes(*first)) | last << (8 * (bytes.len() - 4))
-    } else {
-        bytes.iter().rev().fold(0, |key, byte| key << 8 | u128::from(*byte))
-    };
-    letters | tail << 120
 }

@@ -7,6 +7,7 @@
 use super::cache::{Cache, Sums};
 use super::features::{Role, SPANISH_SIGNS, Visitor, role, walk, word_hash};
 use super::model::{Calibration, Language, Model};
+use super::plain::place;
 use super::scan::{Token, Tokens};
 
 /// A part of a text that is surer than this of its feeling can make the whole mixed.
@@ -101,14 +102,15 @@ pub struct Reason {
 pub struct Judge {
     tokens: Tokens,
     cache: Cache,
+    /// Features that are not of one word alone.
     pairs: Vec<u64>,
 }
 
 /// The sums of one text.
 #[derive(Default)]
 struct Totals {
-    /// Negative and positive, in Spanish and in English.
-    sides: [[i32; 2]; 2],
+    /// Negative and positive in Spanish, the same in English.
+    weights: [i32; 4],
     spanishness: i32,
     /// Features of all words, for the language.
     word_features: u32,
@@ -124,14 +126,12 @@ struct Summing<'a> {
 
 impl Visitor for Summing<'_> {
     #[inline]
-    fn token(&mut self, bytes: &[u8], _: &Token, is_negated: bool) -> (u64, Role) {
-        let sums = self.cache.sums(self.model, bytes);
+    fn token(&mut self, bytes: &[u8], token: &Token, is_negated: bool) -> (u64, Role) {
+        let sums = self.cache.sums(self.model, bytes, token.key);
         let totals = &mut self.totals;
-        let pairs = if is_negated { sums.turned } else { sums.plain };
-        for (total, sums) in totals.sides.iter_mut().zip(pairs) {
-            for (total, sum) in total.iter_mut().zip(sums) {
-                *total += i32::from(sum);
-            }
+        let added = if is_negated { sums.turned } else { sums.plain };
+        for (total, sum) in totals.weights.iter_mut().zip(added) {
+            *total += i32::from(sum);
         }
         totals.features += u32::from(sums.features);
         if sums.is_word {
@@ -178,37 +178,37 @@ impl Judge {
             return (Verdict::NOTHING, Opinion::default());
         }
         self.pairs.clear();
-        let mut summing = Summing {
-            model,
-            cache: &mut self.cache,
-            pairs: &mut self.pairs,
-            totals: Totals::default(),
-        };
+        let (cache, pairs) = (&mut self.cache, &mut self.pairs);
+        let mut summing = Summing { model, cache, pairs, totals: Totals::default() };
         walk(&self.tokens, &mut summing);
         let mut totals = summing.totals;
+        // Afterwards and in one go: most of these rows are not in the nearest cache, and are fetched
+        // side by side where nothing stands between them.
+        for feature in &self.pairs {
+            for (total, weight) in totals.weights.iter_mut().zip(model.weights(*feature)) {
+                *total += i32::from(weight);
+            }
+        }
+        totals.features += self.pairs.len() as u32;
         if self.tokens.has_spanish_signs {
             totals.spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
             totals.word_features += 1;
         }
         let opinion = Opinion::of(model, &totals, language);
-        let count = (totals.features + self.pairs.len() as u32) as f32;
+        let root = (totals.features as f32).sqrt();
+        let [spanish_negative, spanish_positive, english_negative, english_positive] =
+            totals.weights;
         let mut odds = [0.0_f32; 2];
-        let [spanish, english] = totals.sides;
         let sides = [
-            (Language::Spanish, spanish, opinion.spanish),
-            (Language::English, english, 1.0 - opinion.spanish),
+            (Language::Spanish, [spanish_negative, spanish_positive], opinion.spanish),
+            (Language::English, [english_negative, english_positive], 1.0 - opinion.spanish),
         ];
-        for (language, mut sums, share) in sides {
+        for (language, sums, share) in sides {
             if share <= 0.0 {
                 continue;
             }
-            for feature in &self.pairs {
-                for (sum, weight) in sums.iter_mut().zip(model.weights(language, *feature)) {
-                    *sum += i32::from(weight);
-                }
-            }
             let Calibration { scale, negative, positive } = model.calibration(language);
-            let each = scale / count.sqrt();
+            let each = scale / root;
             for ((odds, sum), bias) in odds.iter_mut().zip(sums).zip([negative, positive]) {
                 *odds += share * (sum as f32 * each + bias);
             }
@@ -230,7 +230,7 @@ impl Judge {
         let mut cuts = vec![0];
         for (bytes, token) in self.tokens.iter() {
             if role(word_hash(bytes)) == Role::Contrast && cuts.len() < MOST_CLAUSES {
-                cuts.push(token.from as usize);
+                cuts.push(place(text, token.from));
             }
         }
         if cuts.len() == 1 {
@@ -260,7 +260,7 @@ impl Judge {
     ) -> Vec<Reason> {
         let (_, opinion) = self.whole(model, text, language, &Judging::default());
         let mut parts =
-            Parts { model, opinion, reasons: Vec::new(), pairs: Vec::new(), features: 0 };
+            Parts { model, text, opinion, reasons: Vec::new(), pairs: Vec::new(), features: 0 };
         walk(&self.tokens, &mut parts);
         let each = 1.0 / ((parts.features + parts.pairs.len() as u32).max(1) as f32).sqrt();
         let mut reasons = parts.reasons;
@@ -343,6 +343,7 @@ pub(super) fn exponential(value: f32) -> f32 {
 /// What each token and each pair weighs, by itself.
 struct Parts<'a> {
     model: &'a Model,
+    text: &'a str,
     opinion: Opinion,
     reasons: Vec<Reason>,
     pairs: Vec<f32>,
@@ -350,28 +351,28 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn weight(&self, spanish: [f32; 2], english: [f32; 2]) -> f32 {
-        let side = |[negative, positive]: [f32; 2], language, share: f32| {
-            (positive - negative) * self.model.calibration(language).scale * share
-        };
-        side(spanish, Language::Spanish, self.opinion.spanish)
-            + side(english, Language::English, 1.0 - self.opinion.spanish)
+    fn weight(&self, weights: [f32; 4]) -> f32 {
+        let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
+        let scale = |language| self.model.calibration(language).scale;
+        let share = self.opinion.spanish;
+        (spanish_positive - spanish_negative) * scale(Language::Spanish) * share
+            + (english_positive - english_negative) * scale(Language::English) * (1.0 - share)
     }
 }
 
 impl Visitor for Parts<'_> {
     fn token(&mut self, bytes: &[u8], token: &Token, is_negated: bool) -> (u64, Role) {
         let sums = Sums::of(self.model, bytes);
-        let [spanish, english] = if is_negated { sums.turned } else { sums.plain };
-        let weight = self.weight(spanish.map(f32::from), english.map(f32::from));
-        self.reasons.push(Reason { span: token.from as usize..token.to as usize, weight });
+        let weights = if is_negated { sums.turned } else { sums.plain };
+        let weight = self.weight(weights.map(f32::from));
+        let span = place(self.text, token.from)..place(self.text, token.to);
+        self.reasons.push(Reason { span, weight });
         self.features += u32::from(sums.features);
         (sums.hash, sums.role)
     }
 
     fn feature(&mut self, feature: u64) {
-        let weights = |language| self.model.weights(language, feature).map(f32::from);
-        let weight = self.weight(weights(Language::Spanish), weights(Language::English));
+        let weight = self.weight(self.model.weights(feature).map(f32::from));
         // The last few are of the writing as a whole, and belong to no token.
         self.pairs.push(weight);
     }

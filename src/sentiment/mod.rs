@@ -9,11 +9,14 @@
 
 mod cache;
 pub mod columns;
+mod faces;
 pub mod features;
 mod fold;
 pub mod judge;
+mod key;
 pub mod model;
 mod pictures;
+mod plain;
 mod scan;
 
 #[cfg(test)]

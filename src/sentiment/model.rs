@@ -13,8 +13,7 @@
 //! | 4 * 3 | Spanish: scale, bias of negative, bias of positive |
 //! | 4 * 3 | English: the same |
 //! | 4 * 3 | language: scale, bias, margin below which both tables are asked |
-//! | rows * 2 | Spanish: weights of negative and of positive against neutral, one signed byte each |
-//! | rows * 2 | English: the same |
+//! | rows * 4 | weights against neutral, one signed byte each: negative and positive in Spanish, the same in English |
 //! | rows | language: weights of Spanish against English |
 
 use std::borrow::Cow;
@@ -188,19 +187,12 @@ impl Model {
         self.language
     }
 
-    /// The weights of negative and positive that `feature` has in the table of `language`.
+    /// The weights of `feature`: negative and positive in Spanish, negative and positive in English.
     #[inline]
-    pub(super) fn weights(&self, language: Language, feature: u64) -> [i8; 2] {
-        let row = (feature >> (64 - self.bits)) as usize;
-        let table = match language {
-            Language::Spanish => HEADER,
-            Language::English => HEADER + (2 << self.bits),
-        };
-        let at = table + 2 * row;
-        match self.bytes.get(at..at + 2) {
-            Some(&[negative, positive]) => [negative as i8, positive as i8],
-            _ => [0, 0],
-        }
+    pub(super) fn weights(&self, feature: u64) -> [i8; 4] {
+        let at = HEADER + 4 * (feature >> (64 - self.bits)) as usize;
+        let row = self.bytes.get(at..at + 4).and_then(|row| row.first_chunk::<4>());
+        row.map_or([0; 4], |row| row.map(|weight| weight as i8))
     }
 
     /// The weight of Spanish against English that `feature` has.
@@ -225,7 +217,8 @@ impl Weights {
         let numbers = self.calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
         let last = [self.language.scale, self.language.bias, self.language.margin];
         body.extend(numbers.chain(last).flat_map(f32::to_le_bytes));
-        body.extend(spanish.iter().chain(english).flatten().map(|weight| *weight as u8));
+        let rows = spanish.iter().zip(english).flat_map(|(spanish, english)| [spanish, english]);
+        body.extend(rows.flatten().map(|weight| *weight as u8));
         body.extend(self.languages.iter().map(|weight| *weight as u8));
         let sum = crc32fast::hash(&body).to_le_bytes();
         [MAGIC.as_slice(), &sum, &body].concat()

@@ -1,6 +1,9 @@
 //! Text to tokens: words as they are compared, and signs, pictures and numbers as single tokens.
 
+use super::faces::face;
 use super::fold::{self, CLASSES, Class, Folded, JOINER, fold};
+use super::key::{EACH, KEY_BYTES, has_zero, key, key_length, packed};
+use super::plain::make_plain;
 
 /// A message is judged by so many tokens at most.
 const MOST_TOKENS: usize = 2000;
@@ -30,9 +33,11 @@ pub(super) mod mark {
 pub(super) struct Token {
     start: u32,
     length: u32,
+    /// [`key`] of its folded bytes.
+    pub(super) key: u128,
     /// A sign ends a clause before it.
     pub(super) begins_clause: bool,
-    /// Where it stands in the text, in bytes.
+    /// Where it stands in the text, in bytes of its plain form: see [`place`](super::plain::place).
     pub(super) from: u32,
     /// Where it ends.
     pub(super) to: u32,
@@ -43,6 +48,8 @@ pub(super) struct Token {
 pub(super) struct Tokens {
     folded: Vec<u8>,
     list: Vec<Token>,
+    /// The text with its accented letters as ASCII ones, where it has any.
+    plain: String,
     /// A word is written in capitals.
     pub(super) is_shouted: bool,
     /// A word is stretched.
@@ -73,7 +80,13 @@ impl Tokens {
         self.list.clear();
         (self.is_shouted, self.is_stretched) = (false, false);
         (self.has_words, self.has_spanish_signs) = (false, false);
-        Scanner { text, bytes: text.as_bytes(), at: 0, breaks: false, tokens: self }.run();
+        if text.is_ascii() {
+            return Scanner::of(text, self).run();
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        self.has_spanish_signs = make_plain(text, &mut plain);
+        Scanner::of(&plain, self).run();
+        self.plain = plain;
     }
 }
 
@@ -97,7 +110,11 @@ struct Word {
     is_stretched: bool,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    fn of(text: &'a str, tokens: &'a mut Tokens) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, breaks: false, tokens }
+    }
+
     fn byte(&self, at: usize) -> u8 {
         self.bytes.get(at).copied().unwrap_or(0)
     }
@@ -122,7 +139,6 @@ impl Scanner<'_> {
                 Class::Sign => self.sign(),
                 Class::Wide => {
                     let character = self.character(self.at);
-                    self.tokens.has_spanish_signs |= matches!(character, '¿' | '¡');
                     match fold(character) {
                         Folded::Letters(..) | Folded::Other(_) => self.word(),
                         Folded::Picture => self.picture(),
@@ -131,8 +147,7 @@ impl Scanner<'_> {
                                 '…' => self.single(mark::SIGN, b"...", character.len_utf8()),
                                 _ => self.at += character.len_utf8(),
                             }
-                            // These two begin a clause, and end none.
-                            self.breaks |= !matches!(character, '¿' | '¡');
+                            self.breaks = true;
                         }
                         Folded::Nothing | Folded::Apostrophe | Folded::Space => {
                             self.at += character.len_utf8();
@@ -153,9 +168,16 @@ impl Scanner<'_> {
     }
 
     fn add(&mut self, start: usize, from: usize, to: usize) {
+        let key = key(self.tokens.folded.get(start..).unwrap_or_default());
+        self.add_known(start, key, from, to);
+    }
+
+    /// Add the token of the folded bytes from `start` on, whose [`key`] is known.
+    fn add_known(&mut self, start: usize, key: u128, from: usize, to: usize) {
         let token = Token {
             start: start as u32,
             length: (self.tokens.folded.len() - start) as u32,
+            key,
             begins_clause: std::mem::take(&mut self.breaks),
             from: from as u32,
             to: to.min(self.bytes.len()) as u32,
@@ -163,44 +185,51 @@ impl Scanner<'_> {
         self.tokens.list.push(token);
     }
 
-    /// A word of ASCII letters alone, none of them three times in a row: what most are. False,
-    /// with nothing done, for any other.
+    /// A word of at most fifteen ASCII letters alone, none of them three times in a row: what most
+    /// are. False, with nothing done, for any other. All of its letters are looked at at once, as the
+    /// bytes of one number.
     fn plain_word(&mut self) -> bool {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let (mut length, mut capitals, mut beats, mut row, mut last) = (0, 0, 0, 1_u8, 0);
-        for byte in rest {
-            let lower = byte | 0x20;
-            if !lower.is_ascii_lowercase() {
-                break;
-            }
-            capitals += usize::from(*byte != lower);
-            beats += usize::from(matches!(lower, b'j' | b'h'));
-            row = if lower == last { row + 1 } else { 1 };
-            if row >= STRETCHED {
-                return false;
-            }
-            last = lower;
-            length += 1;
-        }
-        let goes_on =
-            matches!(self.class(self.at + length), Class::Digit | Class::Apostrophe | Class::Wide);
-        if length == 0 || length > LONGEST_WORD || goes_on || self.byte(self.at + length) == b'@' {
+        let Some(rest) = self.bytes.get(self.at..) else { return false };
+        let raw = match rest.first_chunk::<16>() {
+            Some(sixteen) => u128::from_le_bytes(*sixteen),
+            None => packed(rest),
+        };
+        let lower = raw | (0x20 * EACH);
+        let low = lower & (0x7f * EACH);
+        // In the upper bit of each byte: it is at least `a`, and it is above `z`.
+        let (from_a, above_z) = (low + 0x1f * EACH, low + 0x05 * EACH);
+        let others = !(from_a & !above_z & !raw) & (0x80 * EACH);
+        let length = others.trailing_zeros() as usize / 8;
+        let is_longer = matches!(
+            self.class(self.at + length),
+            Class::Digit | Class::Apostrophe | Class::Wide | Class::Letter
+        );
+        if length == 0 || length > KEY_BYTES || is_longer || self.byte(self.at + length) == b'@' {
             return false;
         }
-        let (start, from) = (self.tokens.folded.len(), self.at);
-        let letters = rest.get(..length).unwrap_or_default();
-        self.tokens.folded.extend(letters.iter().map(|byte| byte | 0x20));
-        let bytes = self.tokens.folded.get(start..).unwrap_or_default();
+        let kept = (1_u128 << (8 * length)) - 1;
+        let letters = lower & kept;
+        // A byte that is like the next one and the one behind it is zero here.
+        let (next, second) = (letters >> 8, letters >> 16);
+        let unlike = (letters ^ next) | (next ^ second);
+        let last_two = !(kept >> 16);
+        if length > 2 && has_zero(unlike | last_two) {
+            return false;
+        }
         // A link and laughter are looked at by the long way.
-        let is_link = length <= 5 && matches!(bytes, b"http" | b"https" | b"www");
-        if is_link || beats > 1 && laughter(bytes).is_some() {
-            self.tokens.folded.truncate(start);
+        let is_link = (letters == LINKS[0]) | (letters == LINKS[1]) | (letters == LINKS[2]);
+        if is_link | (may_be_laughter(letters) && laughter(&letters.to_le_bytes()).is_some()) {
             return false;
         }
+        let start = self.tokens.folded.len();
+        // All sixteen bytes, and less of them afterwards: a copy of known length is two instructions.
+        self.tokens.folded.extend_from_slice(&letters.to_le_bytes());
+        self.tokens.folded.truncate(start + length);
         self.tokens.has_words = true;
-        self.tokens.is_shouted |= length >= usize::from(SHOUTED) && capitals == length;
+        let is_all_capitals = (raw ^ lower) & kept == (0x20 * EACH) & kept;
+        self.tokens.is_shouted |= is_all_capitals && length >= usize::from(SHOUTED);
+        self.add_known(start, letters | key_length(length), self.at, self.at + length);
         self.at += length;
-        self.add(start, from, self.at);
         true
     }
 
@@ -249,7 +278,6 @@ impl Scanner<'_> {
         let character = self.character(self.at);
         match fold(character) {
             Folded::Letters(letters, is_capital) => {
-                self.tokens.has_spanish_signs |= "áéíóúñÁÉÍÓÚÑ".contains(character);
                 word.letters += 1;
                 word.capitals += u16::from(is_capital);
                 for &letter in letters.as_bytes() {
@@ -422,8 +450,26 @@ fn is_flag_half(code: u32) -> bool {
     matches!(code, 0x1f1e6..=0x1f1ff)
 }
 
+/// Words that begin a link.
+const LINKS: [u128; 3] = [
+    u32::from_le_bytes(*b"http") as u128,
+    u64::from_le_bytes(*b"https\0\0\0") as u128,
+    u32::from_le_bytes(*b"www\0") as u128,
+];
+
+/// True for a word that may be laughter: one of its first three letters is a `j` or an `h`. Without a
+/// branch for each, which no processor could foretell.
+fn may_be_laughter(letters: u128) -> bool {
+    let is_one = |at: u32| {
+        let letter = (letters >> (8 * at)) as u8;
+        (letter == b'j') | (letter == b'h')
+    };
+    is_one(0) | is_one(1) | is_one(2)
+}
+
 /// The vowel of a word that is laughter: one consonant, one vowel, again and again.
 fn laughter(word: &[u8]) -> Option<u8> {
+    let word = word.split(|letter| *letter == 0).next().unwrap_or_default();
     let consonant = *word.iter().find(|letter| matches!(letter, b'j' | b'h'))?;
     let vowel = word.iter().copied().find(|letter| b"aeio".contains(letter)).unwrap_or(b's');
     let beats = word.iter().filter(|letter| **letter == consonant).count();
@@ -432,56 +478,6 @@ fn laughter(word: &[u8]) -> Option<u8> {
     };
     (word.len() >= 4 && beats >= 2 && 3 * beats >= word.len() && word.iter().all(is_laughed))
         .then_some(vowel)
-}
-
-/// Faces by their signs, longer ones first, and what they show.
-static FACES: [(&[u8], &[u8]); 34] = [
-    (b":'-(", b"cry"),
-    (b">:-(", b"angry"),
-    (b":'(", b"cry"),
-    (b":'v", b"cry"),
-    (b">:(", b"angry"),
-    (b":-)", b"smile"),
-    (b":-(", b"frown"),
-    (b":-D", b"grin"),
-    (b":-P", b"tongue"),
-    (b":-/", b"skew"),
-    (b":-*", b"kiss"),
-    (b";-)", b"wink"),
-    (b"^_^", b"smile"),
-    (b"-_-", b"skew"),
-    (b"<3", b"heart"),
-    (b":)", b"smile"),
-    (b"=)", b"smile"),
-    (b":]", b"smile"),
-    (b"(:", b"smile"),
-    (b"^^", b"smile"),
-    (b":D", b"grin"),
-    (b"=D", b"grin"),
-    (b":(", b"frown"),
-    (b"=(", b"frown"),
-    (b":[", b"frown"),
-    (b"):", b"frown"),
-    (b";)", b"wink"),
-    (b":P", b"tongue"),
-    (b":p", b"tongue"),
-    (b":/", b"skew"),
-    (b":\\", b"skew"),
-    (b":*", b"kiss"),
-    (b":v", b"tongue"),
-    (b":3", b"smile"),
-];
-
-/// The face at the start of `rest`: its length and what it shows.
-fn face(rest: &[u8]) -> Option<(usize, &'static [u8])> {
-    if !matches!(rest.first(), Some(b':' | b';' | b'=' | b'<' | b'>' | b'^' | b'(' | b')' | b'-')) {
-        return None;
-    }
-    let (signs, name) = FACES.iter().find(|(signs, _)| rest.starts_with(signs))?;
-    // A letter is part of a face only where no word goes on.
-    let next = rest.get(signs.len()).copied().unwrap_or(b' ');
-    let ends_in_letter = signs.last().is_some_and(u8::is_ascii_alphanumeric);
-    (!ends_in_letter || !next.is_ascii_alphanumeric()).then_some((signs.len(), *name))
 }
 
 #[cfg(test)]

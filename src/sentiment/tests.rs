@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::cache::{Cache, Sums};
 use super::features::{SPECIFICATION, word_hash};
+use super::key::key;
 use super::model::{Calibration, LanguageCalibration, Weights};
 use super::*;
 
@@ -125,8 +126,8 @@ fn a_model_is_read_as_it_was_written() {
     let model = Model::read(small().write().into()).unwrap();
     assert_eq!(model.name(), "small-1");
     assert_eq!(model.manifest(), [7; 32]);
-    assert_eq!(model.weights(Language::Spanish, 3 << 56), [3, 9]);
-    assert_eq!(model.weights(Language::English, 255 << 56), [49, -3]);
+    assert_eq!(model.weights(3 << 56), [3, 9, 53, 9]);
+    assert_eq!(model.weights(255 << 56), [-1, -3, 49, -3]);
     assert_eq!(model.spanishness(0xff00_0000_0000_0080), -128);
 }
 
@@ -253,7 +254,8 @@ proptest! {
         let model = Model::read(small().write().into()).unwrap();
         let mut cache = Cache::default();
         for word in words.iter().chain(&words) {
-            prop_assert_eq!(cache.sums(&model, word.as_bytes()), Sums::of(&model, word.as_bytes()));
+            let (word, key) = (word.as_bytes(), key(word.as_bytes()));
+            prop_assert_eq!(cache.sums(&model, word, key), Sums::of(&model, word));
         }
     }
 
