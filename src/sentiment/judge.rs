@@ -264,9 +264,13 @@ impl Judge {
         walk(&self.tokens, &mut parts);
         let each = 1.0 / ((parts.features + parts.pairs.len() as u32).max(1) as f32).sqrt();
         let mut reasons = parts.reasons;
-        // A pair belongs half to each of its two.
-        for (index, weight) in parts.pairs.iter().enumerate() {
-            for place in [index.checked_sub(1), Some(index)].into_iter().flatten() {
+        // Each token makes two pairs, with the one before it and with the one before that; the last
+        // makes one more, with the end. What follows is of the writing as a whole, and of no token.
+        let pairs = 2 * reasons.len() + 1;
+        for (index, weight) in parts.pairs.iter().take(pairs).enumerate() {
+            let (second, apart) = (index / 2, 1 + index % 2);
+            // A pair belongs half to each of its two.
+            for place in [second.checked_sub(apart), Some(second)].into_iter().flatten() {
                 if let Some(reason) = reasons.get_mut(place) {
                     reason.weight += weight / 2.0;
                 }
@@ -373,7 +377,6 @@ impl Visitor for Parts<'_> {
 
     fn feature(&mut self, feature: u64) {
         let weight = self.weight(self.model.weights(feature).map(f32::from));
-        // The last few are of the writing as a whole, and belong to no token.
         self.pairs.push(weight);
     }
 }
