@@ -123,9 +123,9 @@ impl Summary {
             row("dead letters", grouped(self.dead_letters), String::new()),
             row("commits", grouped(self.epochs), String::new()),
         ];
+        let judged: u64 = self.sentiment.iter().flat_map(BTreeMap::values).sum();
         for (label, count) in self.sentiment.iter().flatten().filter(|(_, count)| **count > 0) {
-            let all: u64 = self.sentiment.iter().flat_map(BTreeMap::values).sum();
-            let share = format!("{:.0} %", 100.0 * *count as f64 / all as f64);
+            let share = format!("{:.0} %", 100.0 * *count as f64 / judged as f64);
             rows.push(row(label, grouped(*count), share));
         }
         if let Some(peak) = self.peak_memory_bytes {

@@ -51,7 +51,7 @@ pub fn rows_for_sink(batch: Batch, rule: FilterRule, replay: bool) -> Result<Sin
     let mut withheld = Vec::with_capacity(batch.len());
     for row in 0..batch.len() {
         let op = batch.system.op.value(row);
-        let removes = op == Operation::Delete.as_str() || op == Operation::Expire.as_str();
+        let removes = Operation::word_removes(op);
         let (writes, withholds) = if planted(Mutant::FilteredExpireDeletes)
             && op == Operation::Expire.as_str()
             && !kept.value(row)

@@ -41,6 +41,11 @@ impl Operation {
     pub const fn removes(self) -> bool {
         matches!(self, Self::Delete | Self::Expire)
     }
+
+    /// The same of an operation's word, as it stands in `_op`.
+    pub fn word_removes(word: &str) -> bool {
+        word == Self::Delete.as_str() || word == Self::Expire.as_str()
+    }
 }
 
 impl fmt::Display for Operation {

@@ -91,19 +91,6 @@ impl Judges {
         Ok(made.insert(judges).clone())
     }
 
-    /// The model.
-    pub fn model(&self) -> &Model {
-        &self.model
-    }
-
-    /// Judge one text.
-    pub fn judge(&self, text: &str, language: Option<Language>) -> Verdict {
-        let mut judge = self.take();
-        let verdict = judge.judge(&self.model, text, language, &self.judging);
-        self.give_back(judge);
-        verdict
-    }
-
     /// Judge each of `texts`, in the language that `languages` has for it: a tag like `es-MX`. A
     /// null there, or a language that is not judged, leaves it to the model to tell.
     pub fn verdicts(

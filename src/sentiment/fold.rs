@@ -41,8 +41,8 @@ const fn classes() -> [Class; 256] {
 /// What becomes of a character beyond ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Folded {
-    /// These ASCII letters; true where it was a capital.
-    Letters(&'static str, bool),
+    /// This ASCII letter, a capital where it was one.
+    Letter(char),
     /// A letter of another script, in lower case.
     Other(char),
     /// Left out: a combining mark, a joiner, a variation selector, a soft hyphen.
@@ -62,14 +62,10 @@ const LATIN_1: &[u8; 64] = b"AAAAAAACEEEEIIIIDNOOOOO OUUUUYTsaaaaaaaceeeeiiiidno
 /// U+0100 to U+017F by their base letters.
 const LATIN_A: &[u8; 128] = b"AaAaAaCcCcCcCcDdDdEeEeEeEeEeGgGgGgGgHhHhIiIiIiIiIiIiJjKkkLlLlLlLlLlNnNnNnnNnOoOoOoOoRrRrRrSsSsSsSsTtTtTtUuUuUuUuUuUuWwYyYZzZzZzs";
 
-/// The lower-case letters as text, to answer with one of them.
-const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
-
 fn letter(base: u8) -> Folded {
-    let index = base.to_ascii_lowercase().wrapping_sub(b'a') as usize;
-    match ALPHABET.get(index..=index) {
-        Some(letter) => Folded::Letters(letter, base.is_ascii_uppercase()),
-        None => Folded::Sign,
+    match base.is_ascii_alphabetic() {
+        true => Folded::Letter(char::from(base)),
+        false => Folded::Sign,
     }
 }
 
@@ -80,8 +76,8 @@ pub(super) fn fold(character: char) -> Folded {
         0xc0..=0xff => letter(LATIN_1.get(code as usize - 0xc0).copied().unwrap_or(b' ')),
         0x100..=0x17f => letter(LATIN_A.get(code as usize - 0x100).copied().unwrap_or(b' ')),
         // Ordinal signs: `1º`, `2ª`.
-        0xaa => Folded::Letters("a", false),
-        0xba => Folded::Letters("o", false),
+        0xaa => Folded::Letter('a'),
+        0xba => Folded::Letter('o'),
         0xad | 0x300..=0x36f | 0x200b..=0x200f | 0x2060 | 0xfe00..=0xfe0f | 0xfeff => {
             Folded::Nothing
         }
@@ -122,12 +118,12 @@ mod tests {
         let folded: String = "áÉñÑüßçøŁěŽ"
             .chars()
             .map(|character| match fold(character) {
-                Folded::Letters(letters, _) => letters,
+                Folded::Letter(letter) => letter.to_ascii_lowercase(),
                 other => panic!("{character}: {other:?}"),
             })
             .collect();
         assert_eq!(folded, "aennuscolez");
-        assert_eq!(fold('Ñ'), Folded::Letters("n", true));
+        assert_eq!(fold('Ñ'), Folded::Letter('N'));
     }
 
     #[test]

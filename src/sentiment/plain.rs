@@ -23,11 +23,7 @@ pub(super) fn make_plain(text: &str, plain: &mut String) -> bool {
 /// What stands for `character` in a plain text.
 fn plain_character(character: char) -> char {
     match fold(character) {
-        Folded::Letters(letters, is_capital) => match letters.chars().next() {
-            Some(letter) if is_capital => letter.to_ascii_uppercase(),
-            Some(letter) => letter,
-            None => character,
-        },
+        Folded::Letter(letter) => letter,
         _ if matches!(character, '¿' | '¡') => ' ',
         _ => character,
     }

@@ -12,7 +12,7 @@ const LONGEST_WORD: usize = 40;
 /// The same letter so often in a row is a stretched word.
 const STRETCHED: u8 = 3;
 /// A word of so many capitals is shouted.
-const SHOUTED: u16 = 3;
+const SHOUTED: usize = 3;
 
 /// First byte of a token that is no word, by its kind.
 pub(super) mod mark {
@@ -63,10 +63,12 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Each token with its folded bytes, never empty.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Token)> {
-        self.list.iter().map(|token| {
-            let end = (token.start + token.length) as usize;
-            (self.folded.get(token.start as usize..end).unwrap_or_default(), token)
-        })
+        self.list.iter().map(|token| (self.bytes_of(token), token))
+    }
+
+    fn bytes_of(&self, token: &Token) -> &[u8] {
+        let end = (token.start + token.length) as usize;
+        self.folded.get(token.start as usize..end).unwrap_or_default()
     }
 
     /// Number of tokens.
@@ -104,9 +106,9 @@ struct Scanner<'a> {
 struct Word {
     last: u8,
     repeats: u8,
-    letters: u16,
-    capitals: u16,
-    digits: u16,
+    letters: usize,
+    capitals: usize,
+    digits: usize,
     is_stretched: bool,
 }
 
@@ -140,7 +142,7 @@ impl<'a> Scanner<'a> {
                 Class::Wide => {
                     let character = self.character(self.at);
                     match fold(character) {
-                        Folded::Letters(..) | Folded::Other(_) => self.word(),
+                        Folded::Other(_) => self.word(),
                         Folded::Picture => self.picture(),
                         Folded::Sign => {
                             match character {
@@ -149,7 +151,10 @@ impl<'a> Scanner<'a> {
                             }
                             self.breaks = true;
                         }
-                        Folded::Nothing | Folded::Apostrophe | Folded::Space => {
+                        Folded::Letter(_)
+                        | Folded::Nothing
+                        | Folded::Apostrophe
+                        | Folded::Space => {
                             self.at += character.len_utf8();
                         }
                     }
@@ -160,11 +165,9 @@ impl<'a> Scanner<'a> {
 
     /// Add a token of `mark` and `name`, which is `length` bytes long in the text.
     fn single(&mut self, mark: u8, name: &[u8], length: usize) {
-        let start = self.tokens.folded.len();
-        self.tokens.folded.push(mark);
-        self.tokens.folded.extend_from_slice(name);
-        self.add(start, self.at, self.at + length);
+        let (start, from) = (self.tokens.folded.len(), self.at);
         self.at += length;
+        self.replace(start, from, mark, name);
     }
 
     fn add(&mut self, start: usize, from: usize, to: usize) {
@@ -227,7 +230,7 @@ impl<'a> Scanner<'a> {
         self.tokens.folded.truncate(start + length);
         self.tokens.has_words = true;
         let is_all_capitals = (raw ^ lower) & kept == (0x20 * EACH) & kept;
-        self.tokens.is_shouted |= is_all_capitals && length >= usize::from(SHOUTED);
+        self.tokens.is_shouted |= is_all_capitals && length >= SHOUTED;
         self.add_known(start, letters | key_length(length), self.at, self.at + length);
         self.at += length;
         true
@@ -244,7 +247,7 @@ impl<'a> Scanner<'a> {
             match self.class(self.at) {
                 Class::Letter => {
                     word.letters += 1;
-                    word.capitals += u16::from(byte.is_ascii_uppercase());
+                    word.capitals += usize::from(byte.is_ascii_uppercase());
                     self.push(start, &mut word, byte | 0x20);
                     self.at += 1;
                 }
@@ -265,10 +268,6 @@ impl<'a> Scanner<'a> {
                 Class::Sign if word.letters == 0 && self.joins_digits(byte) => self.at += 1,
                 Class::Space | Class::Apostrophe | Class::Sign => break,
             }
-            // Lengths of words in the billions are no words.
-            word.letters = word.letters.min(u16::MAX - 1);
-            word.digits = word.digits.min(u16::MAX - 1);
-            word.capitals = word.capitals.min(word.letters);
         }
         self.finish(start, from, &word);
     }
@@ -277,13 +276,6 @@ impl<'a> Scanner<'a> {
     fn wide_letter(&mut self, start: usize, word: &mut Word) -> bool {
         let character = self.character(self.at);
         match fold(character) {
-            Folded::Letters(letters, is_capital) => {
-                word.letters += 1;
-                word.capitals += u16::from(is_capital);
-                for &letter in letters.as_bytes() {
-                    self.push(start, word, letter);
-                }
-            }
             Folded::Other(lower) => {
                 word.letters += 1;
                 word.last = 0;
@@ -294,7 +286,8 @@ impl<'a> Scanner<'a> {
                 }
             }
             Folded::Nothing | Folded::Apostrophe => {}
-            Folded::Picture | Folded::Sign | Folded::Space => return false,
+            // Letters that fold to ASCII are that in a plain text.
+            Folded::Letter(_) | Folded::Picture | Folded::Sign | Folded::Space => return false,
         }
         self.at += character.len_utf8();
         true
@@ -415,13 +408,9 @@ impl<'a> Scanner<'a> {
                 break;
             }
         }
-        let (last, now) = (self.tokens.list.last(), self.tokens.folded.get(start..));
-        let before = last.and_then(|token| {
-            let end = (token.start + token.length) as usize;
-            self.tokens.folded.get(token.start as usize..end)
-        });
-        let is_bare = now.is_some_and(|now| now.len() == 1);
-        if before == now || is_bare {
+        let now = self.tokens.folded.get(start..).unwrap_or_default();
+        let before = self.tokens.list.last().map(|token| self.tokens.bytes_of(token));
+        if before == Some(now) || now.len() == 1 {
             return self.tokens.folded.truncate(start);
         }
         self.add(start, from, self.at);

@@ -98,10 +98,7 @@ impl Work {
 
     /// The batch with its new columns, and how many of its rows have each label.
     fn apply(&self, mut batch: Batch) -> Result<(Batch, [u64; 4])> {
-        let removes = |row: usize| {
-            let operation = batch.system.op.value(row);
-            [Operation::Delete, Operation::Expire].iter().any(|it| it.as_str() == operation)
-        };
+        let removes = |row: usize| Operation::word_removes(batch.system.op.value(row));
         let (rows, counts) = self.judge(&batch.rows, batch.kept.as_ref(), removes)?;
         if let Some(before) = batch.before.take() {
             // An image is an item as it was: its text is judged whatever happened to it later.
