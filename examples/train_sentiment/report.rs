@@ -69,7 +69,7 @@ pub(crate) fn figures(
     trained: &Trained,
     bytes: &[u8],
 ) -> Result<String, Box<dyn Error>> {
-    let model = Model::read(bytes.to_vec().into())?;
+    let model = Model::read(bytes)?;
     let seeds = trained.seed_models()?;
     let mut text = format!("# Figures of the model {}\n\n", recipe.name);
     let _ = writeln!(text, "{} bytes; written by its trainer.\n", bytes.len());
@@ -144,7 +144,7 @@ pub(crate) fn curve(recipe: &Recipe, data: &Data, all: &Trained) -> Result<Strin
     }
     models.push(all.weights("all", "").write());
     let models: Vec<Model> =
-        models.into_iter().map(|bytes| Model::read(bytes.into())).collect::<Result<_, _>>()?;
+        models.into_iter().map(|bytes| Model::read(&bytes)).collect::<Result<_, _>>()?;
     for ((source, language, part), rows) in groups(recipe, data) {
         let cells = models.iter().map(|model| judge(model, rows.iter().copied()).macro_f1);
         let cells: Vec<String> = cells.map(|cell| format!("{cell:.1}")).collect();

@@ -209,7 +209,7 @@ impl Trained {
     /// The model of each seed alone.
     pub(crate) fn seed_models(&self) -> Result<Vec<Model>, Box<dyn Error>> {
         let write = |trials| self.weights_of(trials, "seed", "").write();
-        self.seeds.iter().map(|trials| Ok(Model::read(write(trials).into())?)).collect()
+        self.seeds.iter().map(|trials| Ok(Model::read(&write(trials))?)).collect()
     }
 }
 

@@ -1,83 +1,103 @@
 //! What single words weigh, kept while they come again.
 //!
 //! Most words of a message were in one before. What a word adds to each sum depends on its letters
-//! alone, so that keeping it changes no result, only the time.
+//! and on whether it is negated alone, so that keeping it changes no result, only the time.
 
-use super::features::{Role, is_word, negated, role, token_features, word_hash};
+use super::features::{negated, token_features};
+use super::key::{Key, is_word};
 use super::model::Model;
+use super::sums::{Four, Rows};
 
-/// log2 of the places, of 64 bytes each.
-const PLACES_BITS: u32 = 14;
+/// log2 of the shelves, of 64 bytes each.
+const SHELVES_BITS: u32 = 15;
+
 /// What one token adds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sums {
-    /// Hash of the token as a whole.
-    pub(super) hash: u64,
-    /// As it stands.
-    pub(super) plain: [i16; 4],
-    /// Where it is negated; what is no word is not.
-    pub(super) turned: [i16; 4],
-    /// Spanish against English; zero for what is no word.
-    pub(super) spanishness: i16,
-    /// Number of features.
-    pub(super) features: u16,
-    pub(super) role: Role,
-    pub(super) is_word: bool,
+    /// Negative and positive in Spanish, the same in English.
+    pub(super) weights: Four,
+    /// Spanish against English, number of features, number of features of a word, nothing. Of what is
+    /// no word the first and the third are zero.
+    pub(super) counts: Four,
 }
 
 impl Sums {
-    /// What the token of these folded bytes adds.
-    pub(super) fn of(model: &Model, bytes: &[u8]) -> Self {
-        let hash = word_hash(bytes);
-        let is_word = is_word(bytes);
-        let mut sums = Self { hash, is_word, role: role(hash), ..Self::default() };
-        let add = |sums: &mut [i16; 4], feature: u64| {
-            for (sum, weight) in sums.iter_mut().zip(model.weights(feature)) {
-                *sum += i16::from(weight);
-            }
-        };
+    /// What the token of these folded bytes and this hash adds.
+    #[inline(never)]
+    pub(super) fn of(model: &Model, bytes: &[u8], hash: u64, is_negated: bool) -> Self {
+        let (mut rows, mut spanishness, mut count) = (Rows::default(), 0, 0);
+        let turn = if is_negated { negated(0) } else { 0 };
         token_features(bytes, hash, |feature| {
-            sums.features += 1;
-            add(&mut sums.plain, feature);
-            if is_word {
-                add(&mut sums.turned, negated(feature));
-                sums.spanishness += i16::from(model.spanishness(feature));
-            }
+            rows.add(model.row(feature ^ turn));
+            spanishness += i32::from(model.spanishness(feature));
+            count += 1;
         });
-        sums
+        let counts = match is_word(bytes) {
+            true => [spanishness, count, count, 0],
+            false => [0, count, 0, 0],
+        };
+        Self { weights: Four::of(rows.sums(count as usize)), counts: Four::of(counts) }
     }
 }
 
+/// A token and what it adds.
 #[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-struct Place {
-    /// [`key`](super::key::key) of the bytes; 0 is free.
-    key: u128,
+struct Book {
+    /// None is free.
+    key: Key,
     sums: Sums,
 }
 
-/// Words that were met before, by their bytes.
+/// Two tokens of the same hash, as far as it is looked at: the later one first.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+struct Shelf {
+    books: [Book; 2],
+}
+
+/// Tokens that were met before.
 #[derive(Debug)]
 pub(super) struct Cache {
-    places: Vec<Place>,
+    shelves: Box<[Shelf]>,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { places: vec![Place::default(); 1 << PLACES_BITS] }
+        Self { shelves: vec![Shelf::default(); 1 << SHELVES_BITS].into() }
     }
 }
 
+/// The number of a shelf. A word and the same one negated share it.
+#[inline(always)]
+fn place(hash: u64) -> usize {
+    (hash >> (64 - SHELVES_BITS)) as usize
+}
+
 impl Cache {
-    /// What the token of these folded bytes adds; `key` is their [`key`](super::key::key).
-    #[inline]
-    pub(super) fn sums(&mut self, model: &Model, bytes: &[u8], key: u128) -> Sums {
-        let mixed = (key as u64 ^ (key >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let place = self.places.get_mut((mixed >> (64 - PLACES_BITS)) as usize);
-        let Some(place) = place.filter(|_| key != 0) else { return Sums::of(model, bytes) };
-        if place.key != key {
-            *place = Place { key, sums: Sums::of(model, bytes) };
+    /// Look at what will be asked for with this hash, so that it is near by then; the answer means
+    /// nothing.
+    #[inline(always)]
+    pub(super) fn fetch(&self, hash: u64) -> u64 {
+        self.shelves.get(place(hash)).map_or(0, |shelf| {
+            let [first, _] = &shelf.books;
+            first.key.first
+        })
+    }
+
+    /// What a token adds that has such a key and hash; `sums` computes it.
+    #[inline(always)]
+    pub(super) fn sums(&mut self, key: Key, hash: u64, sums: impl FnOnce() -> Sums) -> Sums {
+        let Some(shelf) = self.shelves.get_mut(place(hash)) else { return sums() };
+        // Which of the two it is no processor can foretell: no branch.
+        let [first, second] = &shelf.books;
+        let is_second = (second.key.first ^ key.first) | (second.key.second ^ key.second) == 0;
+        if let Some(book) = shelf.books.get(usize::from(is_second))
+            && book.key == key
+        {
+            return book.sums;
         }
-        place.sums
+        let sums = sums();
+        shelf.books = [Book { key, sums }, *first];
+        sums
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use arrow::array::{
-    Array, ArrayRef, Float64Builder, StringViewArray, StringViewBuilder, StructArray,
-};
+use arrow::array::{Array, ArrayRef, Float64Array, StringViewArray, StructArray, UInt32Array};
 use arrow::buffer::NullBuffer;
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 
@@ -98,7 +97,7 @@ impl Judges {
         texts: &StringViewArray,
         languages: Option<&StringViewArray>,
         wanted: impl Fn(usize) -> Wanted,
-    ) -> Verdicts {
+    ) -> Result<Verdicts, ArrowError> {
         let mut judge = self.take();
         let mut builder = Builder::with_capacity(texts.len());
         for row in 0..texts.len() {
@@ -113,10 +112,10 @@ impl Judges {
                 true => judge.judge(&self.model, texts.value(row), language, &self.judging),
                 false => Verdict::NOTHING,
             };
-            builder.push(&verdict, self.model.name());
+            builder.push(&verdict);
         }
         self.give_back(judge);
-        builder.finish()
+        builder.finish(self.model.name())
     }
 
     fn take(&self) -> Judge {
@@ -132,60 +131,83 @@ impl Judges {
     }
 }
 
+/// What stands for one of [`LABELS`].
+const NO_LABEL: u32 = 4;
+/// What stands for one of [`LANGUAGES`].
+const NO_LANGUAGE: u32 = 2;
+
+static LABELS: LazyLock<StringViewArray> = LazyLock::new(|| {
+    let all = [Label::Positive, Label::Neutral, Label::Negative, Label::Mixed];
+    all.iter().map(|label| Some(label.name())).chain([None]).collect()
+});
+
+static LANGUAGES: LazyLock<StringViewArray> = LazyLock::new(|| {
+    let all = [Language::Spanish, Language::English];
+    all.iter().map(|language| Some(language.code())).chain([None]).collect()
+});
+
+/// Words by their numbers in a list: they are taken from it all at once in the end.
 struct Builder {
-    label: StringViewBuilder,
-    score: Float64Builder,
-    confidence: Float64Builder,
-    language: StringViewBuilder,
-    model: StringViewBuilder,
-    counts: [u64; 4],
+    labels: Vec<u32>,
+    scores: Vec<f64>,
+    confidences: Vec<f64>,
+    languages: Vec<u32>,
 }
 
 impl Builder {
     fn with_capacity(rows: usize) -> Self {
         Self {
-            label: StringViewBuilder::with_capacity(rows),
-            score: Float64Builder::with_capacity(rows),
-            confidence: Float64Builder::with_capacity(rows),
-            language: StringViewBuilder::with_capacity(rows),
-            // The same name again and again is kept once.
-            model: StringViewBuilder::with_capacity(rows).with_deduplicate_strings(),
-            counts: [0; 4],
+            labels: Vec::with_capacity(rows),
+            scores: Vec::with_capacity(rows),
+            confidences: Vec::with_capacity(rows),
+            languages: Vec::with_capacity(rows),
         }
     }
 
-    fn push(&mut self, verdict: &Verdict, model: &str) {
-        let [positive, neutral, negative, mixed] = &mut self.counts;
-        *match verdict.label {
-            Label::Positive => positive,
-            Label::Neutral => neutral,
-            Label::Negative => negative,
-            Label::Mixed => mixed,
-        } += 1;
-        self.label.append_value(verdict.label.name());
-        self.score.append_value(four_digits(verdict.score));
-        self.confidence.append_value(four_digits(verdict.confidence));
-        self.language.append_option(verdict.language.map(Language::code));
-        self.model.append_value(model);
+    #[inline]
+    fn push(&mut self, verdict: &Verdict) {
+        self.labels.push(match verdict.label {
+            Label::Positive => 0,
+            Label::Neutral => 1,
+            Label::Negative => 2,
+            Label::Mixed => 3,
+        });
+        self.scores.push(four_digits(verdict.score));
+        self.confidences.push(four_digits(verdict.confidence));
+        self.languages.push(match verdict.language {
+            Some(Language::Spanish) => 0,
+            Some(Language::English) => 1,
+            None => NO_LANGUAGE,
+        });
     }
 
     fn push_null(&mut self) {
-        self.label.append_null();
-        self.score.append_null();
-        self.confidence.append_null();
-        self.language.append_null();
-        self.model.append_null();
+        self.labels.push(NO_LABEL);
+        self.scores.push(0.0);
+        self.confidences.push(0.0);
+        self.languages.push(NO_LANGUAGE);
     }
 
-    fn finish(mut self) -> Verdicts {
-        Verdicts {
-            label: Arc::new(self.label.finish()),
-            score: Arc::new(self.score.finish()),
-            confidence: Arc::new(self.confidence.finish()),
-            language: Arc::new(self.language.finish()),
-            model: Arc::new(self.model.finish()),
-            counts: self.counts,
+    fn finish(self, model: &str) -> Result<Verdicts, ArrowError> {
+        let mut counts = [0; NO_LABEL as usize];
+        for label in &self.labels {
+            if let Some(count) = counts.get_mut(*label as usize) {
+                *count += 1;
+            }
         }
+        let nulls: NullBuffer = self.labels.iter().map(|label| *label != NO_LABEL).collect();
+        let nulls = (nulls.null_count() > 0).then_some(nulls);
+        let names = StringViewArray::from_iter_values([model]);
+        let model = UInt32Array::try_new(vec![0; self.labels.len()].into(), nulls.clone())?;
+        let numbers = |numbers: Vec<f64>| Float64Array::try_new(numbers.into(), nulls.clone());
+        Ok(Verdicts {
+            score: Arc::new(numbers(self.scores)?),
+            confidence: Arc::new(numbers(self.confidences)?),
+            label: take(&*LABELS, &UInt32Array::from(self.labels), None)?,
+            language: take(&*LANGUAGES, &UInt32Array::from(self.languages), None)?,
+            model: take(&names, &model, None)?,
+            counts,
+        })
     }
 }
 

@@ -1,5 +1,4 @@
-//! Tokens to features: hashes of words, of pieces of words, of neighbours and of words with one
-//! between them, and of how it is written.
+//! Tokens to features: hashes of words, of pieces of words and of neighbours, and of how it is written.
 //!
 //! Training and judging walk a message by this one function, so that both see the same features.
 //! Every hash is a fixed function of the folded bytes: the same on every machine and in every
@@ -7,24 +6,24 @@
 
 use std::sync::LazyLock;
 
-use super::scan::{Token, Tokens, mark};
+use super::key::{is_word, word_hash};
+use super::scan::{Token, Tokens};
 
 /// What the features are. A model says which it was trained on, and any other is refused: change
 /// this text with whatever changes a hash.
-pub const SPECIFICATION: &str = "acequia sentiment features 1";
+pub const SPECIFICATION: &str = "acequia sentiment features 2";
 
 /// Words after a negation that it covers.
 const COVERED: u8 = 3;
 /// Letters in a piece of a word, its ends counted.
-const PIECES: std::ops::RangeInclusive<usize> = 3..=5;
+const PIECES: std::ops::RangeInclusive<usize> = 4..=5;
 
-const WORD: u64 = 0x8f5c_28f5_c28f_5c29;
 const PIECE: u64 = 0x2545_f491_4f6c_dd1d;
 const NEGATED: u64 = 0xd6e8_feb8_6659_fd93;
 const PAIR: u64 = 0xa076_1d64_78bd_642f;
-const APART: u64 = 0x589f_ce2b_d1d0_4b17;
 const WRITING: u64 = 0xe703_7ed1_a0b4_28db;
-const EDGE: u64 = 0x8ebc_6af0_9c88_c6e3;
+/// Stands for a token before the first, and behind the last.
+pub(super) const EDGE: u64 = 0x8ebc_6af0_9c88_c6e3;
 
 /// Spread the bits of `value` (the finaliser of SplitMix64).
 #[inline]
@@ -32,6 +31,14 @@ fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
+}
+
+/// Spread the bits of `value` as far as a row needs: its upper bits depend on all, and so do the
+/// lower ones.
+#[inline]
+fn spread(value: u64) -> u64 {
+    let product = value.wrapping_mul(PIECE);
+    product ^ (product >> 32)
 }
 
 /// The language feature of a text with signs that Spanish has and English has not.
@@ -64,34 +71,51 @@ static CONTRASTS: [&str; 12] = [
     "though", "yet",
 ];
 
-/// Words with a role, by their hashes, in order.
-static ROLES: LazyLock<Vec<(u64, Role)>> = LazyLock::new(|| {
-    let all = |list: &'static [&str], role| {
-        list.iter().map(move |word| (word_hash(word.as_bytes()), role))
-    };
-    let negations = all(&NEGATIONS, Role::Negation);
-    let mut roles: Vec<_> = negations.chain(all(&CONTRASTS, Role::Contrast)).collect();
-    roles.sort_unstable_by_key(|(hash, _)| *hash);
-    roles
-});
-
-/// The role of the folded word of that hash.
-pub(super) fn role(hash: u64) -> Role {
-    let found = ROLES.binary_search_by_key(&hash, |(hash, _)| *hash);
-    found.ok().and_then(|index| ROLES.get(index)).map_or(Role::Plain, |(_, role)| *role)
+/// Words with a role, by their hashes.
+pub(super) struct Roles {
+    /// In order.
+    words: Vec<(u64, Role)>,
+    /// For each value of the upper twelve bits of a hash the first of these words that has it, counted
+    /// from 1: nearly all words that have no role are told by it.
+    first: Box<[u8; 4096]>,
 }
 
-/// True where the folded bytes are a word, and not a sign or a thing.
-pub(super) fn is_word(bytes: &[u8]) -> bool {
-    bytes.first().is_some_and(|first| *first > mark::LAUGHTER)
-}
+impl Roles {
+    /// Those of both languages.
+    pub(super) fn all() -> &'static Self {
+        static ALL: LazyLock<Roles> = LazyLock::new(Roles::new);
+        &ALL
+    }
 
-/// The hash of folded bytes as a whole.
-pub(super) fn word_hash(bytes: &[u8]) -> u64 {
-    let load =
-        |chunk: &[u8]| chunk.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-    let start = WORD ^ bytes.len() as u64;
-    bytes.chunks(8).fold(start, |hash, chunk| mix(hash.rotate_left(23) ^ load(chunk)))
+    fn new() -> Self {
+        let all = |list: &'static [&str], role| {
+            list.iter().map(move |word| (word_hash(word.as_bytes()), role))
+        };
+        let negations = all(&NEGATIONS, Role::Negation);
+        let mut words: Vec<_> = negations.chain(all(&CONTRASTS, Role::Contrast)).collect();
+        words.sort_unstable_by_key(|(hash, _)| *hash);
+        let mut first = Box::new([0; 4096]);
+        for (index, (hash, _)) in words.iter().enumerate().rev() {
+            if let Some(place) = first.get_mut((hash >> 52) as usize) {
+                *place = index as u8 + 1;
+            }
+        }
+        Self { words, first }
+    }
+
+    /// The role of the folded word of that hash.
+    #[inline]
+    pub(super) fn of(&self, hash: u64) -> Role {
+        match self.first.get((hash >> 52) as usize) {
+            None | Some(0) => Role::Plain,
+            Some(first) => self.find(usize::from(*first) - 1, hash),
+        }
+    }
+
+    fn find(&self, first: usize, hash: u64) -> Role {
+        let mut words = self.words.iter().skip(first).take_while(|(other, _)| *other <= hash);
+        words.find(|(other, _)| *other == hash).map_or(Role::Plain, |(_, role)| *role)
+    }
 }
 
 /// Give `each` the features of one token alone; `hash` is its [`word_hash`].
@@ -115,7 +139,7 @@ pub(super) fn token_features(bytes: &[u8], hash: u64, mut each: impl FnMut(u64))
         for window in windows {
             let Some(letters) = window.first_chunk::<8>() else { continue };
             let piece = u64::from_le_bytes(*letters) & mask | (length as u64) << 56;
-            each(mix(piece ^ PIECE));
+            each(spread(piece));
         }
     }
 }
@@ -126,49 +150,52 @@ pub(super) fn negated(feature: u64) -> u64 {
     feature ^ NEGATED
 }
 
-/// What a walk meets.
-pub(super) trait Visitor {
-    /// A token; answers its hash and its role.
-    fn token(&mut self, bytes: &[u8], token: &Token, is_negated: bool) -> (u64, Role);
-    /// A feature that is not of one token alone.
-    fn feature(&mut self, feature: u64);
-}
-
-/// Walk through a message.
-pub(super) fn walk(tokens: &Tokens, visitor: &mut impl Visitor) {
-    let (mut before, mut last_but_one) = (EDGE, EDGE);
+/// Walk through a message: `each` is given every token, its role, and whether a negation covers it.
+#[inline(always)]
+pub(super) fn walk(tokens: &Tokens, mut each: impl FnMut(&Token, Role, bool)) {
+    let roles = Roles::all();
     let mut covered = 0_u8;
-    let mut words = 0_u32;
-    for (bytes, token) in tokens.iter() {
-        if token.begins_clause {
-            covered = 0;
-        }
-        let is_word = is_word(bytes);
-        let is_negated = is_word && covered > 0;
-        let (hash, role) = visitor.token(bytes, token, is_negated);
-        visitor.feature(pair(before, hash));
-        visitor.feature(pair(last_but_one ^ APART, hash));
-        (before, last_but_one) = (hash, before);
-        if is_word {
-            words += 1;
+    for token in tokens.list() {
+        covered = if token.begins_clause { 0 } else { covered };
+        let (mut role, mut is_negated) = (Role::Plain, false);
+        if token.key.is_word() {
+            (role, is_negated) = (roles.of(token.hash), covered > 0);
             covered = match role {
                 Role::Negation => COVERED,
                 Role::Contrast => 0,
                 Role::Plain => covered.saturating_sub(1),
             };
         }
-    }
-    visitor.feature(pair(before, EDGE));
-    visitor.feature(mix(WRITING ^ u64::from(words.next_power_of_two().min(64))));
-    if tokens.is_shouted {
-        visitor.feature(mix(WRITING ^ 0x100));
-    }
-    if tokens.is_stretched {
-        visitor.feature(mix(WRITING ^ 0x200));
+        each(token, role, is_negated);
     }
 }
 
-/// The feature of two neighbours.
-fn pair(first: u64, second: u64) -> u64 {
-    mix(first.rotate_left(17).wrapping_mul(PAIR) ^ second)
+/// Give `each` the features of these tokens and the one before each, whose hash is `before`: of the
+/// first one, [`EDGE`].
+#[inline(always)]
+pub(super) fn pairs(mut before: u64, tokens: &[Token], mut each: impl FnMut(u64)) {
+    for Token { hash, .. } in tokens {
+        each(pair(before, *hash));
+        before = *hash;
+    }
+}
+
+/// Give `each` the features of how a message ends and is written.
+#[inline]
+pub(super) fn writing(tokens: &Tokens, mut each: impl FnMut(u64)) {
+    each(pair(tokens.list().last().map_or(EDGE, |token| token.hash), EDGE));
+    each(mix(WRITING ^ u64::from(tokens.words).next_power_of_two().min(64)));
+    if tokens.writing.is_shouted {
+        each(mix(WRITING ^ 0x100));
+    }
+    if tokens.writing.is_stretched {
+        each(mix(WRITING ^ 0x200));
+    }
+}
+
+/// The feature of two neighbours. Their hashes are spread already: they need only be told from one
+/// another.
+#[inline(always)]
+pub(super) fn pair(first: u64, second: u64) -> u64 {
+    (first.rotate_left(17) ^ second).wrapping_mul(PAIR)
 }

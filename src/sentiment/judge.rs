@@ -5,10 +5,11 @@
 //! has the same result, bit for bit, wherever it is computed.
 
 use super::cache::{Cache, Sums};
-use super::features::{Role, SPANISH_SIGNS, Visitor, role, walk, word_hash};
+use super::features::{EDGE, Role, SPANISH_SIGNS, pair, pairs, walk, writing};
 use super::model::{Calibration, Language, Model};
 use super::plain::place;
-use super::scan::{Token, Tokens};
+use super::scan::Tokens;
+use super::sums::{Fours, MOST_ROWS, Rows};
 
 /// A part of a text that is surer than this of its feeling can make the whole mixed.
 const SURE: f32 = 0.6;
@@ -102,8 +103,6 @@ pub struct Reason {
 pub struct Judge {
     tokens: Tokens,
     cache: Cache,
-    /// Features that are not of one word alone.
-    pairs: Vec<u64>,
 }
 
 /// The sums of one text.
@@ -111,40 +110,10 @@ pub struct Judge {
 struct Totals {
     /// Negative and positive in Spanish, the same in English.
     weights: [i32; 4],
+    features: usize,
     spanishness: i32,
     /// Features of all words, for the language.
-    word_features: u32,
-    features: u32,
-}
-
-struct Summing<'a> {
-    model: &'a Model,
-    cache: &'a mut Cache,
-    pairs: &'a mut Vec<u64>,
-    totals: Totals,
-}
-
-impl Visitor for Summing<'_> {
-    #[inline]
-    fn token(&mut self, bytes: &[u8], token: &Token, is_negated: bool) -> (u64, Role) {
-        let sums = self.cache.sums(self.model, bytes, token.key);
-        let totals = &mut self.totals;
-        let added = if is_negated { sums.turned } else { sums.plain };
-        for (total, sum) in totals.weights.iter_mut().zip(added) {
-            *total += i32::from(sum);
-        }
-        totals.features += u32::from(sums.features);
-        if sums.is_word {
-            totals.spanishness += i32::from(sums.spanishness);
-            totals.word_features += u32::from(sums.features);
-        }
-        (sums.hash, sums.role)
-    }
-
-    #[inline]
-    fn feature(&mut self, feature: u64) {
-        self.pairs.push(feature);
-    }
+    word_features: usize,
 }
 
 impl Judge {
@@ -173,23 +142,16 @@ impl Judge {
         language: Option<Language>,
         judging: &Judging,
     ) -> (Verdict, Opinion) {
-        self.tokens.read(text);
-        if self.tokens.len() == 0 {
+        let (cache, mut before, mut fetched) = (&self.cache, EDGE, 0);
+        self.tokens.read(text, |hash| {
+            fetched ^= cache.fetch(hash) ^ u64::from(model.row(pair(before, hash)));
+            before = hash;
+        });
+        std::hint::black_box(fetched);
+        if self.tokens.list().is_empty() {
             return (Verdict::NOTHING, Opinion::default());
         }
-        self.pairs.clear();
-        let (cache, pairs) = (&mut self.cache, &mut self.pairs);
-        let mut summing = Summing { model, cache, pairs, totals: Totals::default() };
-        walk(&self.tokens, &mut summing);
-        let mut totals = summing.totals;
-        // Afterwards and in one go: most of these rows are not in the nearest cache, and are fetched
-        // side by side where nothing stands between them.
-        for feature in &self.pairs {
-            for (total, weight) in totals.weights.iter_mut().zip(model.weights(*feature)) {
-                *total += i32::from(weight);
-            }
-        }
-        totals.features += self.pairs.len() as u32;
+        let mut totals = self.sum(model);
         if self.tokens.has_spanish_signs {
             totals.spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
             totals.word_features += 1;
@@ -198,11 +160,11 @@ impl Judge {
         let root = (totals.features as f32).sqrt();
         let [spanish_negative, spanish_positive, english_negative, english_positive] =
             totals.weights;
-        let mut odds = [0.0_f32; 2];
         let sides = [
             (Language::Spanish, [spanish_negative, spanish_positive], opinion.spanish),
             (Language::English, [english_negative, english_positive], 1.0 - opinion.spanish),
         ];
+        let mut odds = [0.0_f32; 2];
         for (language, sums, share) in sides {
             if share <= 0.0 {
                 continue;
@@ -215,8 +177,69 @@ impl Judge {
         }
         let [negative, positive] = odds;
         let [more_negative, more_positive] = judging.priors;
-        let language = self.tokens.has_words.then_some(opinion.language);
+        let language = self.tokens.writing.has_words.then_some(opinion.language);
         (verdict(negative + more_negative, positive + more_positive, language), opinion)
+    }
+
+    /// Add up what the tokens weigh, and what their neighbours.
+    fn sum(&mut self, model: &Model) -> Totals {
+        let count = self.tokens.list().len();
+        let (weights, counts) = self.sum_words(model);
+        let (others, rows) = self.sum_others(model);
+        let [spanishness, features, word_features, _] = counts.sums(count);
+        let mut totals = Totals {
+            weights: weights.sums(count),
+            features: features as usize + rows,
+            spanishness,
+            word_features: word_features as usize,
+        };
+        for (weight, other) in totals.weights.iter_mut().zip(others) {
+            *weight += other;
+        }
+        totals
+    }
+
+    fn sum_words(&mut self, model: &Model) -> (Fours, Fours) {
+        let Self { tokens, cache } = self;
+        let (mut weights, mut counts) = (Fours::default(), Fours::default());
+        walk(tokens, |token, _, is_negated| {
+            let key = token.key;
+            let compute = || {
+                let mut spelling = [0; 16];
+                Sums::of(model, tokens.bytes(key, &mut spelling), token.hash, is_negated)
+            };
+            let sums = match key.is_short() {
+                true => cache.sums(key.negated(is_negated), token.hash, compute),
+                false => compute(),
+            };
+            weights.add(sums.weights);
+            counts.add(sums.counts);
+        });
+        (weights, counts)
+    }
+
+    /// The sums of what is not of one word alone, and of how many rows.
+    fn sum_others(&self, model: &Model) -> ([i32; 4], usize) {
+        let (mut sums, mut count, mut before) = ([0; 4], 0, EDGE);
+        let mut keep = |rows: Rows, added| {
+            count += added;
+            for (sum, more) in sums.iter_mut().zip(rows.sums(added)) {
+                *sum += more;
+            }
+        };
+        for tokens in self.tokens.list().chunks(MOST_ROWS) {
+            let mut rows = Rows::default();
+            pairs(before, tokens, |feature| rows.add(model.row(feature)));
+            before = tokens.last().map_or(EDGE, |token| token.hash);
+            keep(rows, tokens.len());
+        }
+        let (mut rows, mut last) = (Rows::default(), 0);
+        writing(&self.tokens, |feature| {
+            rows.add(model.row(feature));
+            last += 1;
+        });
+        keep(rows, last);
+        (sums, count)
     }
 
     /// How sure it is that clauses of `text` say opposite things; `None` where they do not.
@@ -228,11 +251,11 @@ impl Judge {
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
-        for (bytes, token) in self.tokens.iter() {
-            if role(word_hash(bytes)) == Role::Contrast && cuts.len() < MOST_CLAUSES {
+        walk(&self.tokens, |token, role, _| {
+            if role == Role::Contrast && cuts.len() < MOST_CLAUSES {
                 cuts.push(place(text, token.from));
             }
-        }
+        });
         if cuts.len() == 1 {
             return None;
         }
@@ -259,23 +282,34 @@ impl Judge {
         language: Option<Language>,
     ) -> Vec<Reason> {
         let (_, opinion) = self.whole(model, text, language, &Judging::default());
-        let mut parts =
-            Parts { model, text, opinion, reasons: Vec::new(), pairs: Vec::new(), features: 0 };
-        walk(&self.tokens, &mut parts);
-        let each = 1.0 / ((parts.features + parts.pairs.len() as u32).max(1) as f32).sqrt();
-        let mut reasons = parts.reasons;
-        // Each token makes two pairs, with the one before it and with the one before that; the last
-        // makes one more, with the end. What follows is of the writing as a whole, and of no token.
-        let pairs = 2 * reasons.len() + 1;
-        for (index, weight) in parts.pairs.iter().take(pairs).enumerate() {
-            let (second, apart) = (index / 2, 1 + index % 2);
+        let weigh = |weights: [i32; 4]| opinion.weight(model, weights.map(|weight| weight as f32));
+        let (mut reasons, mut features) = (Vec::new(), 0);
+        let tokens = &self.tokens;
+        walk(tokens, |token, _, is_negated| {
+            let mut spelling = [0; 16];
+            let bytes = tokens.bytes(token.key, &mut spelling);
+            let sums = Sums::of(model, bytes, token.hash, is_negated);
+            let (mut weights, mut counts) = (Fours::default(), Fours::default());
+            weights.add(sums.weights);
+            counts.add(sums.counts);
+            let [_, more, ..] = counts.sums(1);
+            let span = place(text, token.from)..place(text, token.to);
+            reasons.push(Reason { span, weight: weigh(weights.sums(1)) });
+            features += more;
+        });
+        let mut second = 0;
+        pairs(EDGE, tokens.list(), |feature| {
+            let weight = weigh(model.weights(feature).map(i32::from));
             // A pair belongs half to each of its two.
-            for place in [second.checked_sub(apart), Some(second)].into_iter().flatten() {
+            for place in [usize::checked_sub(second, 1), Some(second)].into_iter().flatten() {
                 if let Some(reason) = reasons.get_mut(place) {
                     reason.weight += weight / 2.0;
                 }
             }
-        }
+            second += 1;
+        });
+        writing(tokens, |_| features += 1);
+        let each = 1.0 / ((features + second as i32).max(1) as f32).sqrt();
         for reason in &mut reasons {
             reason.weight *= each;
         }
@@ -316,11 +350,23 @@ impl Opinion {
     }
 }
 
+impl Opinion {
+    /// What weights add to the log-odds of positive against negative.
+    fn weight(&self, model: &Model, weights: [f32; 4]) -> f32 {
+        let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
+        let scale = |language| model.calibration(language).scale;
+        (spanish_positive - spanish_negative) * scale(Language::Spanish) * self.spanish
+            + (english_positive - english_negative)
+                * scale(Language::English)
+                * (1.0 - self.spanish)
+    }
+}
+
 /// The label of log-odds against neutral.
 fn verdict(negative: f32, positive: f32, language: Option<Language>) -> Verdict {
     let largest = negative.max(positive).max(0.0);
-    let [negative, neutral, positive] =
-        [negative - largest, -largest, positive - largest].map(exponential);
+    let [negative, neutral, positive, _] =
+        exponentials([negative - largest, -largest, positive - largest, 0.0]);
     let all = negative + neutral + positive;
     let (label, most) = if neutral >= negative && neutral >= positive {
         (Label::Neutral, neutral)
@@ -332,51 +378,27 @@ fn verdict(negative: f32, positive: f32, language: Option<Language>) -> Verdict 
     Verdict { label, score: (positive - negative) / all, confidence: most / all, language }
 }
 
-/// e to the power of `value`, to seven digits, by operations that every machine rounds alike.
-pub(super) fn exponential(value: f32) -> f32 {
-    let doublings = (value * std::f32::consts::LOG2_E).clamp(-126.0, 126.0);
-    let whole = doublings.floor();
-    let part = doublings - whole;
-    // 2^part for 0 <= part < 1: the Taylor polynomial of e^x at x = part * ln 2.
-    let x = part * std::f32::consts::LN_2;
-    let terms = [5040.0, 720.0, 120.0, 24.0, 6.0, 2.0, 1.0, 1.0];
-    let power = terms.iter().fold(0.0_f32, |sum, term| sum * x + 1.0 / term);
-    power * f32::from_bits(((whole as i32 + 127) as u32) << 23)
+/// e to the power of each of `values`, to six digits, by operations that every machine rounds alike.
+pub(super) fn exponentials(values: [f32; 4]) -> [f32; 4] {
+    // A number of this size has no places behind the point: adding it rounds to a whole number, which
+    // then stands in the lower bits.
+    const WHOLE: f32 = (3 << 22) as f32;
+    values.map(|value| {
+        let doublings = (value * std::f32::consts::LOG2_E).clamp(-126.0, 126.0);
+        let shifted = doublings + WHOLE;
+        let part = doublings - (shifted - WHOLE);
+        // 2^part for -0.5 <= part <= 0.5: the Taylor polynomial of e^x at x = part * ln 2.
+        let x = part * std::f32::consts::LN_2;
+        let mut power = 1.0 / 5040.0;
+        for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 1.0 / 2.0, 1.0, 1.0] {
+            power = power * x + factor;
+        }
+        power * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
+    })
 }
 
-/// What each token and each pair weighs, by itself.
-struct Parts<'a> {
-    model: &'a Model,
-    text: &'a str,
-    opinion: Opinion,
-    reasons: Vec<Reason>,
-    pairs: Vec<f32>,
-    features: u32,
-}
-
-impl Parts<'_> {
-    fn weight(&self, weights: [f32; 4]) -> f32 {
-        let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
-        let scale = |language| self.model.calibration(language).scale;
-        let share = self.opinion.spanish;
-        (spanish_positive - spanish_negative) * scale(Language::Spanish) * share
-            + (english_positive - english_negative) * scale(Language::English) * (1.0 - share)
-    }
-}
-
-impl Visitor for Parts<'_> {
-    fn token(&mut self, bytes: &[u8], token: &Token, is_negated: bool) -> (u64, Role) {
-        let sums = Sums::of(self.model, bytes);
-        let weights = if is_negated { sums.turned } else { sums.plain };
-        let weight = self.weight(weights.map(f32::from));
-        let span = place(self.text, token.from)..place(self.text, token.to);
-        self.reasons.push(Reason { span, weight });
-        self.features += u32::from(sums.features);
-        (sums.hash, sums.role)
-    }
-
-    fn feature(&mut self, feature: u64) {
-        let weight = self.weight(self.model.weights(feature).map(f32::from));
-        self.pairs.push(weight);
-    }
+/// The same of one.
+fn exponential(value: f32) -> f32 {
+    let [power, ..] = exponentials([value; 4]);
+    power
 }

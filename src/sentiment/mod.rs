@@ -18,12 +18,15 @@ pub mod model;
 mod pictures;
 mod plain;
 mod scan;
+mod spell;
+mod sums;
+mod survey;
 
 #[cfg(test)]
 mod tests;
 
-use features::{Role, Visitor};
-use scan::{Token, Tokens};
+use features::{negated, pairs, token_features, walk, writing};
+use scan::Tokens;
 
 pub use judge::{Judge, Judging, Label, Reason, Verdict};
 pub use model::{Language, Model};
@@ -42,35 +45,28 @@ pub struct Features {
 /// The features of `text`, the same that judging it asks for.
 pub fn features_of(text: &str) -> Features {
     let mut tokens = Tokens::default();
-    tokens.read(text);
+    tokens.read(text, |_| ());
     let mut features = Features::default();
-    features::walk(&tokens, &mut features);
+    walk(&tokens, |token, _, is_negated| {
+        let mut spelling = [0; 16];
+        let bytes = tokens.bytes(token.key, &mut spelling);
+        token_features(bytes, token.hash, |feature| {
+            features.sentiment.push(if is_negated { negated(feature) } else { feature });
+            if token.key.is_word() {
+                features.language.push(feature);
+            }
+        });
+        if token.key.is_word() {
+            if !features.words.is_empty() {
+                features.words.push(' ');
+            }
+            features.words.push_str(&String::from_utf8_lossy(bytes));
+        }
+    });
+    pairs(features::EDGE, tokens.list(), |feature| features.sentiment.push(feature));
+    writing(&tokens, |feature| features.sentiment.push(feature));
     if tokens.has_spanish_signs {
         features.language.push(features::SPANISH_SIGNS);
     }
     features
-}
-
-impl Visitor for Features {
-    fn token(&mut self, bytes: &[u8], _: &Token, is_negated: bool) -> (u64, Role) {
-        let hash = features::word_hash(bytes);
-        let is_word = features::is_word(bytes);
-        features::token_features(bytes, hash, |feature| {
-            self.sentiment.push(if is_negated { features::negated(feature) } else { feature });
-            if is_word {
-                self.language.push(feature);
-            }
-        });
-        if is_word {
-            if !self.words.is_empty() {
-                self.words.push(' ');
-            }
-            self.words.push_str(&String::from_utf8_lossy(bytes));
-        }
-        (hash, features::role(hash))
-    }
-
-    fn feature(&mut self, feature: u64) {
-        self.sentiment.push(feature);
-    }
 }

@@ -16,10 +16,11 @@
 //! | rows * 4 | weights against neutral, one signed byte each: negative and positive in Spanish, the same in English |
 //! | rows | language: weights of Spanish against English |
 
-use std::borrow::Cow;
 use std::path::Path;
 
-use super::features::{SPECIFICATION, word_hash};
+use super::features::SPECIFICATION;
+use super::key::word_hash;
+use super::sums::{ROW_SIGNS, Row};
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 
 const MAGIC: &[u8; 8] = b"ACQSENT1";
@@ -110,27 +111,28 @@ pub struct Weights {
 /// A model, ready to judge with.
 #[derive(Debug, Clone)]
 pub struct Model {
-    bytes: Cow<'static, [u8]>,
+    rows: Box<[Row]>,
+    languages: Box<[i8]>,
     name: String,
     manifest: [u8; 32],
     calibrations: [Calibration; 2],
     language: LanguageCalibration,
-    bits: u32,
-    language_bits: u32,
+    /// What a feature is shifted by to be the number of a row.
+    shift: u32,
 }
 
 impl Model {
     /// The model that the program carries.
     pub fn built_in() -> Result<Self> {
-        Self::read(Cow::Borrowed(BUILT_IN))
+        Self::read(BUILT_IN)
             .map_err(|error| Error::fatal("the program's own sentiment model").caused_by(error))
     }
 
     /// A model file. Refused, with the reason, where it is no model, is damaged, or was trained on
     /// other features than this version has.
-    pub fn read(bytes: Cow<'static, [u8]>) -> Result<Self> {
+    pub fn read(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &str| Error::config(what.to_owned());
-        let mut fields = Fields(&bytes);
+        let mut fields = Fields(bytes);
         if fields.take::<8>() != Some(*MAGIC) {
             return Err(refused("this is no sentiment model"));
         }
@@ -155,14 +157,19 @@ impl Model {
         let numbers = calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
         let numbers = numbers.chain([language.scale, language.bias, language.margin]);
         let are_finite = numbers.into_iter().all(f32::is_finite);
-        let is_sized = bits <= MOST_BITS && language_bits <= MOST_BITS;
+        let is_sized = (1..=MOST_BITS).contains(&bits) && language_bits <= MOST_BITS;
         if !are_finite || !is_sized || bytes.len() != length(bits, language_bits) {
             return Err(refused(
                 "the sentiment model is damaged: its tables do not fit its header",
             ));
         }
         let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
-        Ok(Self { bytes, name, manifest, calibrations, language, bits, language_bits })
+        let Fields(tables) = fields;
+        let (rows, languages) = tables.split_at_checked(4 << bits).unwrap_or_default();
+        let (rows, _) = rows.as_chunks::<4>();
+        let rows = rows.iter().map(|row| u32::from_le_bytes(*row) ^ ROW_SIGNS).collect();
+        let languages = languages.iter().map(|weight| *weight as i8).collect();
+        Ok(Self { rows, languages, name, manifest, calibrations, language, shift: 64 - bits })
     }
 
     /// Name and version: what is stamped on each row.
@@ -188,18 +195,22 @@ impl Model {
     }
 
     /// The weights of `feature`: negative and positive in Spanish, negative and positive in English.
-    #[inline]
+    #[inline(always)]
+    pub(super) fn row(&self, feature: u64) -> Row {
+        let row = feature >> (self.shift & 63);
+        self.rows.get(row as usize).copied().unwrap_or(ROW_SIGNS)
+    }
+
+    /// The same one by one.
     pub(super) fn weights(&self, feature: u64) -> [i8; 4] {
-        let at = HEADER + 4 * (feature >> (64 - self.bits)) as usize;
-        let row = self.bytes.get(at..at + 4).and_then(|row| row.first_chunk::<4>());
-        row.map_or([0; 4], |row| row.map(|weight| weight as i8))
+        (self.row(feature) ^ ROW_SIGNS).to_le_bytes().map(|weight| weight as i8)
     }
 
     /// The weight of Spanish against English that `feature` has.
-    #[inline]
+    #[inline(always)]
     pub(super) fn spanishness(&self, feature: u64) -> i8 {
-        let row = (feature & ((1 << self.language_bits) - 1)) as usize;
-        self.bytes.get(HEADER + (4 << self.bits) + row).map_or(0, |weight| *weight as i8)
+        let row = feature as usize & (self.languages.len() - 1);
+        self.languages.get(row).copied().unwrap_or(0)
     }
 }
 
@@ -233,7 +244,7 @@ pub fn read_file(path: &Path) -> Result<Model> {
         return Err(Error::config(format!("{} is too large for a model", path.display())));
     }
     let bytes = std::fs::read(path).or_error(ErrorKind::Config, said)?;
-    Model::read(bytes.into()).map_err(|error| error.context(path.display().to_string()))
+    Model::read(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
 /// Bytes of a model file.

@@ -22,7 +22,7 @@ static GROUPS: [(&str, &str); 16] = [
 
 /// The group of a folded picture, by its first character.
 pub(super) fn group(bytes: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(bytes.strip_prefix(&[super::scan::mark::PICTURE])?).ok()?;
+    let text = std::str::from_utf8(bytes.strip_prefix(&[super::spell::mark::PICTURE])?).ok()?;
     let first = text.chars().next()?;
     GROUPS.iter().find(|(_, pictures)| pictures.contains(first)).map(|(name, _)| *name)
 }

@@ -1,472 +1,234 @@
 //! Text to tokens: words as they are compared, and signs, pictures and numbers as single tokens.
 
-use super::faces::face;
-use super::fold::{self, CLASSES, Class, Folded, JOINER, fold};
-use super::key::{EACH, KEY_BYTES, has_zero, key, key_length, packed};
+use super::fold::{CLASSES, Class};
+use super::key::{Key, word_hash};
 use super::plain::make_plain;
+use super::spell::{SHOUTED, Speller, laughter, mark};
+use super::survey::Survey;
 
 /// A message is judged by so many tokens at most.
 const MOST_TOKENS: usize = 2000;
-/// Of a word so many bytes are kept; the rest is skipped.
-const LONGEST_WORD: usize = 40;
-/// The same letter so often in a row is a stretched word.
-const STRETCHED: u8 = 3;
-/// A word of so many capitals is shouted.
-const SHOUTED: usize = 3;
-
-/// First byte of a token that is no word, by its kind.
-pub(super) mod mark {
-    /// A name, a link, an address, a number.
-    pub(crate) const THING: u8 = 1;
-    /// A picture.
-    pub(crate) const PICTURE: u8 = 2;
-    /// Signs that carry a tone.
-    pub(crate) const SIGN: u8 = 3;
-    /// A face made of signs.
-    pub(crate) const FACE: u8 = 4;
-    /// Laughter, by its vowel.
-    pub(crate) const LAUGHTER: u8 = 5;
-}
 
 /// One token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Token {
-    start: u32,
-    length: u32,
-    /// [`key`] of its folded bytes.
-    pub(super) key: u128,
-    /// A sign ends a clause before it.
-    pub(super) begins_clause: bool,
+    /// Its folded bytes, or where they are kept.
+    pub(super) key: Key,
+    /// Their [`word_hash`].
+    pub(super) hash: u64,
     /// Where it stands in the text, in bytes of its plain form: see [`place`](super::plain::place).
     pub(super) from: u32,
     /// Where it ends.
     pub(super) to: u32,
+    /// A sign ends a clause before it.
+    pub(super) begins_clause: bool,
 }
 
-/// The tokens of one message. Used again for the next one, so that nothing is allocated.
-#[derive(Debug, Default)]
-pub(super) struct Tokens {
-    folded: Vec<u8>,
-    list: Vec<Token>,
-    /// The text with its accented letters as ASCII ones, where it has any.
-    plain: String,
+/// How a text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Writing {
     /// A word is written in capitals.
     pub(super) is_shouted: bool,
     /// A word is stretched.
     pub(super) is_stretched: bool,
     /// There is a letter of any script.
     pub(super) has_words: bool,
+}
+
+/// The tokens of one message. Used again for the next one, so that nothing is allocated.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    /// As many as a message may have.
+    slots: Box<[Token]>,
+    /// Those that the message has.
+    count: usize,
+    /// The bytes of the long ones, the number of them before each.
+    long: Vec<u8>,
+    /// The bytes of the one that is being read.
+    folded: Vec<u8>,
+    /// The text with its accented letters as ASCII ones, where it has any.
+    plain: String,
+    survey: Survey,
+    /// How many of them are words.
+    pub(super) words: u32,
+    pub(super) writing: Writing,
     /// There is a sign that Spanish has and English has not.
     pub(super) has_spanish_signs: bool,
 }
 
-impl Tokens {
-    /// Each token with its folded bytes, never empty.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &Token)> {
-        self.list.iter().map(|token| (self.bytes_of(token), token))
-    }
-
-    fn bytes_of(&self, token: &Token) -> &[u8] {
-        let end = (token.start + token.length) as usize;
-        self.folded.get(token.start as usize..end).unwrap_or_default()
-    }
-
-    /// Number of tokens.
-    pub(super) fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Read `text` instead of what was read before.
-    pub(super) fn read(&mut self, text: &str) {
-        self.folded.clear();
-        self.list.clear();
-        (self.is_shouted, self.is_stretched) = (false, false);
-        (self.has_words, self.has_spanish_signs) = (false, false);
-        if text.is_ascii() {
-            return Scanner::of(text, self).run();
+impl Default for Tokens {
+    fn default() -> Self {
+        Self {
+            slots: vec![Token::default(); MOST_TOKENS].into(),
+            count: 0,
+            long: Vec::new(),
+            folded: Vec::new(),
+            plain: String::new(),
+            survey: Survey::default(),
+            words: 0,
+            writing: Writing::default(),
+            has_spanish_signs: false,
         }
+    }
+}
+
+impl Tokens {
+    /// Each token, in the order of the text.
+    pub(super) fn list(&self) -> &[Token] {
+        self.slots.get(..self.count).unwrap_or_default()
+    }
+
+    /// The folded bytes of one of these tokens, never none; `spelling` holds those of a short one.
+    pub(super) fn bytes<'a>(&'a self, key: Key, spelling: &'a mut [u8; 16]) -> &'a [u8] {
+        match key.is_short() {
+            true => key.bytes(spelling),
+            false => long_bytes(&self.long, key),
+        }
+    }
+
+    /// Read `text` instead of what was read before. `met` is told the hash of each plain word as soon
+    /// as that is known, so that what it weighs is fetched while the next ones are read.
+    pub(super) fn read(&mut self, text: &str, met: impl FnMut(u64)) {
         let mut plain = std::mem::take(&mut self.plain);
-        self.has_spanish_signs = make_plain(text, &mut plain);
-        Scanner::of(&plain, self).run();
+        let is_ascii = text.is_ascii();
+        self.has_spanish_signs = !is_ascii && make_plain(text, &mut plain);
+        self.read_plain(if is_ascii { text } else { &plain }, met);
         self.plain = plain;
     }
-}
 
-struct Scanner<'a> {
-    text: &'a str,
-    bytes: &'a [u8],
-    at: usize,
-    /// A sign ends a clause before the next token.
-    breaks: bool,
-    tokens: &'a mut Tokens,
-}
-
-/// What is known of the word that is being read.
-#[derive(Default)]
-struct Word {
-    last: u8,
-    repeats: u8,
-    letters: usize,
-    capitals: usize,
-    digits: usize,
-    is_stretched: bool,
-}
-
-impl<'a> Scanner<'a> {
-    fn of(text: &'a str, tokens: &'a mut Tokens) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, breaks: false, tokens }
-    }
-
-    fn byte(&self, at: usize) -> u8 {
-        self.bytes.get(at).copied().unwrap_or(0)
-    }
-
-    fn class(&self, at: usize) -> Class {
-        match self.bytes.get(at) {
-            Some(&byte) => CLASSES.get(byte as usize).copied().unwrap_or(Class::Sign),
-            None => Class::Space,
-        }
-    }
-
-    /// The character at `at`, which begins there.
-    fn character(&self, at: usize) -> char {
-        self.text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or('\0')
-    }
-
-    fn run(&mut self) {
-        while self.at < self.bytes.len() && self.tokens.list.len() < MOST_TOKENS {
-            match self.class(self.at) {
-                Class::Space | Class::Apostrophe => self.at += 1,
-                Class::Letter | Class::Digit => self.word(),
-                Class::Sign => self.sign(),
-                Class::Wide => {
-                    let character = self.character(self.at);
-                    match fold(character) {
-                        Folded::Other(_) => self.word(),
-                        Folded::Picture => self.picture(),
-                        Folded::Sign => {
-                            match character {
-                                '…' => self.single(mark::SIGN, b"...", character.len_utf8()),
-                                _ => self.at += character.len_utf8(),
-                            }
-                            self.breaks = true;
-                        }
-                        Folded::Letter(_)
-                        | Folded::Nothing
-                        | Folded::Apostrophe
-                        | Folded::Space => {
-                            self.at += character.len_utf8();
-                        }
+    #[inline(never)]
+    fn read_plain(&mut self, text: &str, mut met: impl FnMut(u64)) {
+        self.survey.read(text.as_bytes());
+        self.long.clear();
+        self.count = 0;
+        let Self { slots, survey, long, folded, .. } = self;
+        let padded = survey.padded();
+        let mut speller = Speller { text, at: 0, folded, writing: Writing::default() };
+        let (mut slots, mut words) = (slots.iter_mut(), 0);
+        let (mut read_to, mut begins_clause, mut before) = (0, false, Key::default());
+        'all: for (index, block) in survey.blocks().iter().enumerate() {
+            let mut starts = block.starts;
+            while starts != 0 {
+                let bit = starts.trailing_zeros();
+                let from = 64 * index + bit as usize;
+                starts &= starts - 1;
+                if from < read_to {
+                    continue;
+                }
+                let mut letters = (!(block.letters >> bit)).trailing_zeros();
+                if bit + letters == 64 {
+                    letters = survey.letters_at(from);
+                }
+                if let Some(key) = plain_word(survey, padded, from, letters as usize) {
+                    let Some(slot) = slots.next() else { break 'all };
+                    let (hash, to) = (key.hash(), from as u32 + letters);
+                    met(hash);
+                    *slot = Token { key, hash, from: from as u32, to, begins_clause };
+                    (before, begins_clause) = (key, false);
+                    words += 1;
+                    if survey.may_shout {
+                        speller.writing.is_shouted |= is_shouted(text, from, to as usize);
                     }
+                    continue;
                 }
-            }
-        }
-    }
-
-    /// Add a token of `mark` and `name`, which is `length` bytes long in the text.
-    fn single(&mut self, mark: u8, name: &[u8], length: usize) {
-        let (start, from) = (self.tokens.folded.len(), self.at);
-        self.at += length;
-        self.replace(start, from, mark, name);
-    }
-
-    fn add(&mut self, start: usize, from: usize, to: usize) {
-        let key = key(self.tokens.folded.get(start..).unwrap_or_default());
-        self.add_known(start, key, from, to);
-    }
-
-    /// Add the token of the folded bytes from `start` on, whose [`key`] is known.
-    fn add_known(&mut self, start: usize, key: u128, from: usize, to: usize) {
-        let token = Token {
-            start: start as u32,
-            length: (self.tokens.folded.len() - start) as u32,
-            key,
-            begins_clause: std::mem::take(&mut self.breaks),
-            from: from as u32,
-            to: to.min(self.bytes.len()) as u32,
-        };
-        self.tokens.list.push(token);
-    }
-
-    /// A word of at most fifteen ASCII letters alone, none of them three times in a row: what most
-    /// are. False, with nothing done, for any other. All of its letters are looked at at once, as the
-    /// bytes of one number.
-    fn plain_word(&mut self) -> bool {
-        let Some(rest) = self.bytes.get(self.at..) else { return false };
-        let raw = match rest.first_chunk::<16>() {
-            Some(sixteen) => u128::from_le_bytes(*sixteen),
-            None => packed(rest),
-        };
-        let lower = raw | (0x20 * EACH);
-        let low = lower & (0x7f * EACH);
-        // In the upper bit of each byte: it is at least `a`, and it is above `z`.
-        let (from_a, above_z) = (low + 0x1f * EACH, low + 0x05 * EACH);
-        let others = !(from_a & !above_z & !raw) & (0x80 * EACH);
-        let length = others.trailing_zeros() as usize / 8;
-        let is_longer = matches!(
-            self.class(self.at + length),
-            Class::Digit | Class::Apostrophe | Class::Wide | Class::Letter
-        );
-        if length == 0 || length > KEY_BYTES || is_longer || self.byte(self.at + length) == b'@' {
-            return false;
-        }
-        let kept = (1_u128 << (8 * length)) - 1;
-        let letters = lower & kept;
-        // A byte that is like the next one and the one behind it is zero here.
-        let (next, second) = (letters >> 8, letters >> 16);
-        let unlike = (letters ^ next) | (next ^ second);
-        let last_two = !(kept >> 16);
-        if length > 2 && has_zero(unlike | last_two) {
-            return false;
-        }
-        // A link and laughter are looked at by the long way.
-        let is_link = (letters == LINKS[0]) | (letters == LINKS[1]) | (letters == LINKS[2]);
-        if is_link | (may_be_laughter(letters) && laughter(&letters.to_le_bytes()).is_some()) {
-            return false;
-        }
-        let start = self.tokens.folded.len();
-        // All sixteen bytes, and less of them afterwards: a copy of known length is two instructions.
-        self.tokens.folded.extend_from_slice(&letters.to_le_bytes());
-        self.tokens.folded.truncate(start + length);
-        self.tokens.has_words = true;
-        let is_all_capitals = (raw ^ lower) & kept == (0x20 * EACH) & kept;
-        self.tokens.is_shouted |= is_all_capitals && length >= SHOUTED;
-        self.add_known(start, letters | key_length(length), self.at, self.at + length);
-        self.at += length;
-        true
-    }
-
-    fn word(&mut self) {
-        if self.plain_word() {
-            return;
-        }
-        let (start, from) = (self.tokens.folded.len(), self.at);
-        let mut word = Word::default();
-        loop {
-            let byte = self.byte(self.at);
-            match self.class(self.at) {
-                Class::Letter => {
-                    word.letters += 1;
-                    word.capitals += usize::from(byte.is_ascii_uppercase());
-                    self.push(start, &mut word, byte | 0x20);
-                    self.at += 1;
+                speller.at = from;
+                let found = speller.read();
+                read_to = speller.at;
+                if found.is_token()
+                    && let Some(key) = keep(speller.folded, long, before)
+                {
+                    let Some(slot) = slots.next() else { break 'all };
+                    let (hash, to) = (word_hash(speller.folded), read_to.min(text.len()) as u32);
+                    *slot = Token { key, hash, from: from as u32, to, begins_clause };
+                    (before, begins_clause) = (key, false);
+                    words += u32::from(key.is_word());
                 }
-                Class::Digit => {
-                    // Any number of digits is one.
-                    word.digits += 1;
-                    if word.last != b'0' {
-                        self.push(start, &mut word, b'0');
-                    }
-                    self.at += 1;
-                }
-                Class::Apostrophe if self.class(self.at + 1) != Class::Space => self.at += 1,
-                Class::Wide => {
-                    if !self.wide_letter(start, &mut word) {
-                        break;
-                    }
-                }
-                Class::Sign if word.letters == 0 && self.joins_digits(byte) => self.at += 1,
-                Class::Space | Class::Apostrophe | Class::Sign => break,
+                begins_clause |= found.ends_clause();
             }
         }
-        self.finish(start, from, &word);
-    }
-
-    /// A character beyond ASCII that goes on with a word; false where it ends it.
-    fn wide_letter(&mut self, start: usize, word: &mut Word) -> bool {
-        let character = self.character(self.at);
-        match fold(character) {
-            Folded::Other(lower) => {
-                word.letters += 1;
-                word.last = 0;
-                if self.tokens.folded.len() - start + lower.len_utf8() <= LONGEST_WORD {
-                    let mut buffer = [0; 4];
-                    let bytes = lower.encode_utf8(&mut buffer).as_bytes();
-                    self.tokens.folded.extend_from_slice(bytes);
-                }
-            }
-            Folded::Nothing | Folded::Apostrophe => {}
-            // Letters that fold to ASCII are that in a plain text.
-            Folded::Letter(_) | Folded::Picture | Folded::Sign | Folded::Space => return false,
-        }
-        self.at += character.len_utf8();
-        true
-    }
-
-    /// True for a sign inside a number: `1,250.00`, `10:30`, `12/03`.
-    fn joins_digits(&self, sign: u8) -> bool {
-        matches!(sign, b'.' | b',' | b':' | b'/' | b'-') && self.class(self.at + 1) == Class::Digit
-    }
-
-    fn push(&mut self, start: usize, word: &mut Word, letter: u8) {
-        if letter == word.last {
-            word.repeats = word.repeats.saturating_add(1);
-            if word.repeats >= STRETCHED {
-                word.is_stretched = true;
-                return;
-            }
-        } else {
-            (word.last, word.repeats) = (letter, 1);
-        }
-        if self.tokens.folded.len() - start < LONGEST_WORD {
-            self.tokens.folded.push(letter);
-        }
-    }
-
-    fn finish(&mut self, start: usize, from: usize, word: &Word) {
-        let bytes = self.tokens.folded.get(start..).unwrap_or_default();
-        let next = self.byte(self.at);
-        let is_link = matches!(bytes, b"http" | b"https" | b"www");
-        let is_address = next == b'@' && self.class(self.at + 1) != Class::Space;
-        if is_link || is_address {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            self.at += rest.iter().take_while(|byte| **byte > b' ').count();
-            let name: &[u8] = if is_link { b"link" } else { b"mail" };
-            return self.replace(start, from, mark::THING, name);
-        }
-        if word.letters == 0 && word.digits > 0 {
-            return self.replace(start, from, mark::THING, b"number");
-        }
-        if bytes.is_empty() {
-            return;
-        }
-        self.tokens.has_words = true;
-        if let Some(vowel) = laughter(bytes) {
-            return self.replace(start, from, mark::LAUGHTER, &[vowel]);
-        }
-        self.tokens.is_stretched |= word.is_stretched;
-        self.tokens.is_shouted |= word.letters >= SHOUTED && word.capitals == word.letters;
-        self.add(start, from, self.at);
-    }
-
-    /// Add a token that is no word instead of the bytes from `start` on.
-    fn replace(&mut self, start: usize, from: usize, mark: u8, name: &[u8]) {
-        self.tokens.folded.truncate(start);
-        self.tokens.folded.push(mark);
-        self.tokens.folded.extend_from_slice(name);
-        self.add(start, from, self.at);
-    }
-
-    fn sign(&mut self) {
-        let byte = self.byte(self.at);
-        if byte == b'@' && self.class(self.at + 1) == Class::Letter {
-            let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
-            let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
-            let length = 1 + rest.iter().take_while(is_name).count();
-            return self.single(mark::THING, b"name", length);
-        }
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        if let Some((length, name)) = face(rest) {
-            return self.single(mark::FACE, name, length);
-        }
-        match byte {
-            b'!' | b'?' => {
-                let length = rest.iter().take_while(|byte| matches!(byte, b'!' | b'?')).count();
-                let run = rest.get(..length).unwrap_or_default();
-                let name: &[u8] = match (run.contains(&b'!'), run.contains(&b'?'), length) {
-                    (true, true, _) => b"?!",
-                    (true, false, 1) => b"!",
-                    (true, false, _) => b"!!",
-                    (_, _, 1) => b"?",
-                    _ => b"??",
-                };
-                self.single(mark::SIGN, name, length);
-                self.breaks = true;
-            }
-            b'.' => {
-                let length = rest.iter().take_while(|byte| **byte == b'.').count();
-                match length {
-                    1 => self.at += 1,
-                    _ => self.single(mark::SIGN, b"...", length),
-                }
-                self.breaks = true;
-            }
-            b',' | b';' | b':' | b'(' | b')' | b'[' | b']' | b'|' => {
-                self.breaks = true;
-                self.at += 1;
-            }
-            _ => self.at += 1,
-        }
-    }
-
-    /// A picture, with those that are joined to it; one token for a row of the same.
-    fn picture(&mut self) {
-        let (start, from) = (self.tokens.folded.len(), self.at);
-        self.tokens.folded.push(mark::PICTURE);
-        loop {
-            let character = self.character(self.at);
-            let code = character as u32;
-            let is_kept = fold::is_picture(code) && !fold::is_skin_tone(code);
-            if is_kept && self.tokens.folded.len() - start < LONGEST_WORD {
-                let mut buffer = [0; 4];
-                let bytes = character.encode_utf8(&mut buffer).as_bytes();
-                self.tokens.folded.extend_from_slice(bytes);
-            }
-            self.at += character.len_utf8();
-            let is_second_half = is_flag_half(code) && self.tokens.folded.len() - start > 5;
-            if !self.is_joined(code) || is_second_half {
-                break;
-            }
-        }
-        let now = self.tokens.folded.get(start..).unwrap_or_default();
-        let before = self.tokens.list.last().map(|token| self.tokens.bytes_of(token));
-        if before == Some(now) || now.len() == 1 {
-            return self.tokens.folded.truncate(start);
-        }
-        self.add(start, from, self.at);
-    }
-
-    /// True where what follows a character of `code` belongs to the same picture; steps over joiners.
-    fn is_joined(&mut self, code: u32) -> bool {
-        let mut next = self.character(self.at);
-        while next == '\u{fe0f}' {
-            self.at += next.len_utf8();
-            next = self.character(self.at);
-        }
-        if fold::is_skin_tone(next as u32) {
-            return true;
-        }
-        if next == JOINER {
-            self.at += next.len_utf8();
-            return fold::is_picture(self.character(self.at) as u32);
-        }
-        is_flag_half(code) && is_flag_half(next as u32)
+        self.count = MOST_TOKENS - slots.len();
+        self.words = words;
+        self.writing = speller.writing;
+        self.writing.has_words |= words > 0;
     }
 }
 
-/// A letter of a flag: two of them make one.
-fn is_flag_half(code: u32) -> bool {
-    matches!(code, 0x1f1e6..=0x1f1ff)
+/// The bytes of a token that is too long to be a key.
+fn long_bytes(long: &[u8], key: Key) -> &[u8] {
+    let rest = long.get(key.first as usize..).unwrap_or_default();
+    let (length, rest) = rest.split_first().unwrap_or((&0, &[]));
+    rest.get(..usize::from(*length)).unwrap_or_default()
 }
 
-/// Words that begin a link.
-const LINKS: [u128; 3] = [
-    u32::from_le_bytes(*b"http") as u128,
-    u64::from_le_bytes(*b"https\0\0\0") as u128,
-    u32::from_le_bytes(*b"www\0") as u128,
-];
-
-/// True for a word that may be laughter: one of its first three letters is a `j` or an `h`. Without a
-/// branch for each, which no processor could foretell.
-fn may_be_laughter(letters: u128) -> bool {
-    let is_one = |at: u32| {
-        let letter = (letters >> (8 * at)) as u8;
-        (letter == b'j') | (letter == b'h')
-    };
-    is_one(0) | is_one(1) | is_one(2)
+/// The key of what was found behind the token `before`; none where it is the same picture again.
+fn keep(folded: &[u8], long: &mut Vec<u8>, before: Key) -> Option<Key> {
+    let key = Key::of(folded, long.len());
+    let is_picture = folded.first() == Some(&mark::PICTURE);
+    if is_picture && (key == before || long_bytes(long, before) == folded) {
+        return None;
+    }
+    if !key.is_short() {
+        long.push(folded.len() as u8);
+        long.extend_from_slice(folded);
+    }
+    Some(key)
 }
 
-/// The vowel of a word that is laughter: one consonant, one vowel, again and again.
-fn laughter(word: &[u8]) -> Option<u8> {
-    let word = word.split(|letter| *letter == 0).next().unwrap_or_default();
-    let consonant = *word.iter().find(|letter| matches!(letter, b'j' | b'h'))?;
-    let vowel = word.iter().copied().find(|letter| b"aeio".contains(letter)).unwrap_or(b's');
-    let beats = word.iter().filter(|letter| **letter == consonant).count();
-    let is_laughed = |letter: &u8| {
-        *letter == consonant || *letter == vowel || (consonant == b'j' && *letter == b's')
-    };
-    (word.len() >= 4 && beats >= 2 && 3 * beats >= word.len() && word.iter().all(is_laughed))
-        .then_some(vowel)
+/// The key of what has so many letters from `from` on, where that is a word that is written as it is
+/// folded, but for capitals: what most are.
+#[inline(always)]
+fn plain_word(survey: &Survey, padded: &[u8], from: usize, letters: usize) -> Option<Key> {
+    let bytes = padded.get(from..)?.first_chunk::<16>()?;
+    let next = bytes.get(letters)?;
+    if letters == 0 || GOES_ON.get(usize::from(*next)).is_some_and(|goes_on| *goes_on) {
+        return None;
+    }
+    let key = Key::of_word(bytes, letters);
+    let is_other = (survey.has_stretches | may_be_laughter(key)) && is_played_with(key);
+    (!is_other).then_some(key)
+}
+
+/// Whether a word is written in capitals.
+#[inline(never)]
+fn is_shouted(text: &str, from: usize, to: usize) -> bool {
+    let letters = text.as_bytes().get(from..to).unwrap_or_default();
+    letters.len() >= SHOUTED && letters.iter().all(u8::is_ascii_uppercase)
+}
+
+/// The bytes behind the letters of a word that may go on with it: a digit, an apostrophe, a letter of
+/// another kind, a sign of a link or an address.
+static GOES_ON: [bool; 256] = bytes_that_go_on();
+
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler, over all 256 bytes")]
+const fn bytes_that_go_on() -> [bool; 256] {
+    let mut goes_on = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let is_sign = matches!(byte as u8, b'@' | b':');
+        goes_on[byte] = is_sign || !matches!(CLASSES[byte], Class::Space | Class::Sign);
+        byte += 1;
+    }
+    goes_on
+}
+
+/// Whether a word is laughter, or a letter stands three times in a row.
+#[inline(never)]
+fn is_played_with(key: Key) -> bool {
+    let mut spelling = [0; 16];
+    let letters = key.bytes(&mut spelling);
+    let is_stretch = |three: &[u8]| matches!(three, [a, b, c] if a == b && b == c);
+    letters.windows(3).any(is_stretch) || laughter(letters).is_some()
+}
+
+/// False for nearly all words that are no laughter: one of the first two letters is an `h` or a `j`,
+/// and one of the next three.
+#[inline]
+fn may_be_laughter(key: Key) -> bool {
+    const EACH: u64 = u64::MAX / 255;
+    // The two differ in one bit.
+    let others = ((key.first | (0x02 * EACH)) ^ (u64::from(b'j') * EACH)) + 0x7f * EACH;
+    let laughs = !others & (0x80 * EACH);
+    (laughs & 0x8080 != 0) & (laughs & 0x80_8080_0000 != 0)
 }
 
 #[cfg(test)]
@@ -475,20 +237,22 @@ mod tests {
 
     fn read(text: &str) -> String {
         let mut tokens = Tokens::default();
-        tokens.read(text);
-        let shown = |(bytes, token): (&[u8], &Token)| {
-            let (mark, rest) = match bytes {
+        tokens.read("before 👍", |_| ());
+        tokens.read(text, |_| ());
+        let shown = |token: &Token| {
+            let mut spelling = [0; 16];
+            let (mark, rest) = match tokens.bytes(token.key, &mut spelling) {
                 [mark @ 0..32, rest @ ..] => (format!("{mark}:"), rest),
-                _ => (String::new(), bytes),
+                bytes => (String::new(), bytes),
             };
             let clause = if token.begins_clause { "| " } else { "" };
             format!("{clause}{mark}{}", String::from_utf8_lossy(rest))
         };
-        let mut shown: Vec<String> = tokens.iter().map(shown).collect();
-        if tokens.is_shouted {
+        let mut shown: Vec<String> = tokens.list().iter().map(shown).collect();
+        if tokens.writing.is_shouted {
             shown.push("SHOUTED".to_owned());
         }
-        if tokens.is_stretched {
+        if tokens.writing.is_stretched {
             shown.push("STRETCHED".to_owned());
         }
         shown.join(" ")
@@ -505,6 +269,7 @@ mod tests {
     #[test]
     fn things_are_one_token() {
         assert_eq!(read("@user mira https://a.b/c?d=e hoy"), "1:name mira 1:link hoy");
+        assert_eq!(read("www.a.b/c HTTP: http ww.a"), "1:link 1:link http ww | a");
         assert_eq!(
             read("a juan.perez@correo.mx el 12/03 a las 10:30"),
             "a juan | 1:mail el 1:number a las 1:number"
