@@ -8,11 +8,15 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 
+use super::judge::Totals;
 use super::{Judge, Judging, Label, Language, Model, Verdict};
 use crate::error::Result;
 
 /// Threads that judge by one model at once, for whom what they reuse is kept.
 const MOST_JUDGES: usize = 64;
+
+/// Texts that are weighed before the first of them is judged.
+const AT_ONCE: usize = 64;
 
 /// Judges whole columns by one model. Shared by all threads.
 #[derive(Debug)]
@@ -98,21 +102,37 @@ impl Judges {
         languages: Option<&StringViewArray>,
         wanted: impl Fn(usize) -> Wanted,
     ) -> Result<Verdicts, ArrowError> {
+        let language = |row: usize| {
+            let languages = languages.filter(|languages| languages.is_valid(row))?;
+            Language::of_tag(languages.value(row))
+        };
         let mut judge = self.take();
         let mut builder = Builder::with_capacity(texts.len());
-        for row in 0..texts.len() {
-            if wanted(row) == Wanted::Null {
-                builder.push_null();
-                continue;
+        // First all are weighed and then all are judged: what follows from the sums of one text takes
+        // long, one step after the other, but can be done beside that of the next.
+        let mut weighed: [Option<Totals>; AT_ONCE] = [None; AT_ONCE];
+        for first in (0..texts.len()).step_by(AT_ONCE) {
+            let rows = first..texts.len().min(first + AT_ONCE);
+            for (row, place) in rows.clone().zip(&mut weighed) {
+                let is_asked = texts.is_valid(row) && wanted(row) == Wanted::Verdict;
+                *place = match is_asked {
+                    true => judge.weigh(&self.model, texts.value(row)),
+                    false => None,
+                };
             }
-            let language = languages
-                .filter(|languages| languages.is_valid(row))
-                .and_then(|languages| Language::of_tag(languages.value(row)));
-            let verdict = match texts.is_valid(row) {
-                true => judge.judge(&self.model, texts.value(row), language, &self.judging),
-                false => Verdict::NOTHING,
-            };
-            builder.push(&verdict);
+            for (row, totals) in rows.zip(&weighed) {
+                if wanted(row) == Wanted::Null {
+                    builder.push_null();
+                    continue;
+                }
+                builder.push(&match totals {
+                    None => Verdict::NOTHING,
+                    Some(_) if self.judging.mixed => {
+                        judge.judge(&self.model, texts.value(row), language(row), &self.judging)
+                    }
+                    Some(totals) => totals.verdict(&self.model, language(row), &self.judging),
+                });
+            }
         }
         self.give_back(judge);
         builder.finish(self.model.name())
@@ -213,5 +233,7 @@ impl Builder {
 
 /// More digits than the model is good for would only make files larger.
 pub(crate) fn four_digits(value: f32) -> f64 {
-    (f64::from(value) * 1e4).round() / 1e4
+    // A number of this size has no places behind the point: adding it rounds.
+    const WHOLE: f64 = (3_u64 << 51) as f64;
+    ((f64::from(value) * 1e4 + WHOLE) - WHOLE) / 1e4
 }

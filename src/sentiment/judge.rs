@@ -6,9 +6,9 @@
 
 use super::cache::{Cache, Sums};
 use super::features::{EDGE, Role, SPANISH_SIGNS, pair, pairs, walk, writing};
-use super::model::{Calibration, Language, Model};
+use super::model::{Language, Model};
 use super::plain::place;
-use super::scan::Tokens;
+use super::scan::{Tokens, Writing};
 use super::sums::{Fours, MOST_ROWS, Rows};
 
 /// A part of a text that is surer than this of its feeling can make the whole mixed.
@@ -106,14 +106,44 @@ pub struct Judge {
 }
 
 /// The sums of one text.
-#[derive(Default)]
-struct Totals {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Totals {
     /// Negative and positive in Spanish, the same in English.
     weights: [i32; 4],
-    features: usize,
+    features: i32,
     spanishness: i32,
     /// Features of all words, for the language.
-    word_features: usize,
+    word_features: i32,
+    has_words: bool,
+}
+
+impl Totals {
+    /// What they say. Where the language is not given, the model tells it.
+    pub(super) fn verdict(
+        &self,
+        model: &Model,
+        language: Option<Language>,
+        judging: &Judging,
+    ) -> Verdict {
+        let opinion = Opinion::of(model, self, language);
+        let root = (self.features as f32).sqrt();
+        let [spanish_negative, spanish_positive, english_negative, english_positive] =
+            self.weights.map(|weight| weight as f32);
+        // Both are asked, though one counts for nothing most of the time: without a branch, which
+        // no processor could foretell.
+        let sides = [
+            (Language::Spanish, [spanish_negative, spanish_positive], opinion.spanish),
+            (Language::English, [english_negative, english_positive], 1.0 - opinion.spanish),
+        ];
+        let [mut negative, mut positive] = judging.priors;
+        for (language, [more_negative, more_positive], share) in sides {
+            let calibration = model.calibration(language);
+            let each = calibration.scale / root;
+            negative += share * (more_negative * each + calibration.negative);
+            positive += share * (more_positive * each + calibration.positive);
+        }
+        verdict(negative, positive, self.has_words.then_some(opinion.language))
+    }
 }
 
 impl Judge {
@@ -125,7 +155,8 @@ impl Judge {
         language: Option<Language>,
         judging: &Judging,
     ) -> Verdict {
-        let (verdict, _) = self.whole(model, text, language, judging);
+        let Some(totals) = self.weigh(model, text) else { return Verdict::NOTHING };
+        let verdict = totals.verdict(model, language, judging);
         if !judging.mixed || verdict.language.is_none() {
             return verdict;
         }
@@ -135,13 +166,8 @@ impl Judge {
         }
     }
 
-    fn whole(
-        &mut self,
-        model: &Model,
-        text: &str,
-        language: Option<Language>,
-        judging: &Judging,
-    ) -> (Verdict, Opinion) {
+    /// What the parts of `text` weigh together; `None` where it has none.
+    pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
         let (cache, mut before, mut fetched) = (&self.cache, EDGE, 0);
         self.tokens.read(text, |hash| {
             fetched ^= cache.fetch(hash) ^ u64::from(model.row(pair(before, hash)));
@@ -149,56 +175,25 @@ impl Judge {
         });
         std::hint::black_box(fetched);
         if self.tokens.list().is_empty() {
-            return (Verdict::NOTHING, Opinion::default());
+            return None;
         }
-        let mut totals = self.sum(model);
-        if self.tokens.has_spanish_signs {
-            totals.spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
-            totals.word_features += 1;
-        }
-        let opinion = Opinion::of(model, &totals, language);
-        let root = (totals.features as f32).sqrt();
-        let [spanish_negative, spanish_positive, english_negative, english_positive] =
-            totals.weights;
-        let sides = [
-            (Language::Spanish, [spanish_negative, spanish_positive], opinion.spanish),
-            (Language::English, [english_negative, english_positive], 1.0 - opinion.spanish),
-        ];
-        let mut odds = [0.0_f32; 2];
-        for (language, sums, share) in sides {
-            if share <= 0.0 {
-                continue;
-            }
-            let Calibration { scale, negative, positive } = model.calibration(language);
-            let each = scale / root;
-            for ((odds, sum), bias) in odds.iter_mut().zip(sums).zip([negative, positive]) {
-                *odds += share * (sum as f32 * each + bias);
-            }
-        }
-        let [negative, positive] = odds;
-        let [more_negative, more_positive] = judging.priors;
-        let language = self.tokens.writing.has_words.then_some(opinion.language);
-        (verdict(negative + more_negative, positive + more_positive, language), opinion)
-    }
-
-    /// Add up what the tokens weigh, and what their neighbours.
-    fn sum(&mut self, model: &Model) -> Totals {
         let count = self.tokens.list().len();
         let (weights, counts) = self.sum_words(model);
-        let (others, rows) = self.sum_others(model);
-        let [spanishness, features, word_features, _] = counts.sums(count);
-        let mut totals = Totals {
-            weights: weights.sums(count),
-            features: features as usize + rows,
-            spanishness,
-            word_features: word_features as usize,
-        };
-        for (weight, other) in totals.weights.iter_mut().zip(others) {
-            *weight += other;
+        let (mut sums, rows) = self.sum_others(model);
+        for (sum, more) in sums.iter_mut().zip(weights.sums(count)) {
+            *sum += more;
         }
-        totals
+        let [mut spanishness, features, mut word_features, _] = counts.sums(count);
+        let Writing { has_words, has_spanish_signs, .. } = self.tokens.writing;
+        if has_spanish_signs {
+            spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
+            word_features += 1;
+        }
+        let features = features + rows as i32;
+        Some(Totals { weights: sums, features, spanishness, word_features, has_words })
     }
 
+    /// Add up what the tokens weigh: four weights, and what [`Sums::counts`] has.
     fn sum_words(&mut self, model: &Model) -> (Fours, Fours) {
         let Self { tokens, cache } = self;
         let (mut weights, mut counts) = (Fours::default(), Fours::default());
@@ -263,7 +258,9 @@ impl Judge {
         let (mut negative, mut positive) = (0.0_f32, 0.0_f32);
         for (from, to) in cuts.iter().zip(cuts.iter().skip(1)) {
             let clause = text.get(*from..*to).unwrap_or_default();
-            let (verdict, _) = self.whole(model, clause, language, judging);
+            let totals = self.weigh(model, clause);
+            let verdict = totals.map(|totals| totals.verdict(model, language, judging));
+            let verdict = verdict.unwrap_or(Verdict::NOTHING);
             match verdict.label {
                 Label::Negative => negative = negative.max(verdict.confidence),
                 Label::Positive => positive = positive.max(verdict.confidence),
@@ -281,7 +278,8 @@ impl Judge {
         text: &str,
         language: Option<Language>,
     ) -> Vec<Reason> {
-        let (_, opinion) = self.whole(model, text, language, &Judging::default());
+        let Some(totals) = self.weigh(model, text) else { return Vec::new() };
+        let opinion = Opinion::of(model, &totals, language);
         let weigh = |weights: [i32; 4]| opinion.weight(model, weights.map(|weight| weight as f32));
         let (mut reasons, mut features) = (Vec::new(), 0);
         let tokens = &self.tokens;
@@ -323,12 +321,6 @@ struct Opinion {
     language: Language,
     /// The share of the Spanish table.
     spanish: f32,
-}
-
-impl Default for Opinion {
-    fn default() -> Self {
-        Self { language: Language::Spanish, spanish: 1.0 }
-    }
 }
 
 impl Opinion {

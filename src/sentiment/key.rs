@@ -4,6 +4,8 @@ use super::spell::mark;
 
 /// Longest token whose key is its bytes.
 pub(super) const KEY_BYTES: usize = 15;
+/// Of a token so many bytes are kept; the rest is left out.
+pub(super) const LONGEST_TOKEN: usize = 40;
 /// In the last byte of a key: the others are the token's bytes.
 const IS_SHORT: u64 = 0x80 << 56;
 /// In the last byte of a key: the token is no word.
@@ -57,18 +59,15 @@ impl Key {
     }
 
     /// The key of a token of any kind; one of more than [`KEY_BYTES`] is kept at `place`.
-    pub(super) fn of(bytes: &[u8], place: usize) -> Self {
-        let thing = if is_word(bytes) { 0 } else { IS_THING };
-        if bytes.len() > KEY_BYTES {
+    pub(super) fn of(folded: &Folded, place: usize) -> Self {
+        let thing = if is_word(folded.bytes()) { 0 } else { IS_THING };
+        if folded.length > KEY_BYTES {
             return Self { first: place as u64, second: thing };
         }
-        let mut padded = [0; 16];
-        for (place, byte) in padded.iter_mut().zip(bytes) {
-            *place = *byte;
-        }
-        let number = u128::from_le_bytes(padded);
-        let last = IS_SHORT | thing | (bytes.len() as u64) << 56;
-        Self { first: number as u64, second: (number >> 64) as u64 | last }
+        let (halves, _) = folded.bytes.as_chunks::<8>();
+        let half = |index: usize| halves.get(index).map_or(0, |half| u64::from_le_bytes(*half));
+        let [first, second, last, _] = KEPT.get(folded.length).copied().unwrap_or_default();
+        Self { first: half(0) & first, second: half(1) & second | last | thing }
     }
 
     /// Whether it holds the token's bytes.
@@ -98,6 +97,55 @@ impl Key {
     }
 }
 
+/// The bytes of a token that is being read.
+#[derive(Debug, Clone)]
+pub(super) struct Folded {
+    /// What stands behind the last one means nothing.
+    bytes: [u8; LONGEST_TOKEN],
+    length: usize,
+}
+
+impl Default for Folded {
+    fn default() -> Self {
+        Self { bytes: [0; LONGEST_TOKEN], length: 0 }
+    }
+}
+
+impl From<&[u8]> for Folded {
+    /// The first [`LONGEST_TOKEN`] of `bytes`.
+    fn from(bytes: &[u8]) -> Self {
+        let mut folded = Self::default();
+        folded.push(bytes);
+        folded
+    }
+}
+
+impl Folded {
+    pub(super) fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// Add `bytes`, as far as there is room.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let Some(place) = self.bytes.get_mut(self.length) else { return };
+            *place = *byte;
+            self.length += 1;
+        }
+    }
+
+    /// Add a character, where there is room for all of it.
+    pub(super) fn push_character(&mut self, character: char) {
+        if self.length + character.len_utf8() <= LONGEST_TOKEN {
+            self.push(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
 /// True where the folded bytes are a word, and not a sign or a thing.
 pub(super) fn is_word(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|first| *first > mark::LAUGHTER)
@@ -105,30 +153,37 @@ pub(super) fn is_word(bytes: &[u8]) -> bool {
 
 /// The hash of folded bytes as a whole.
 pub(super) fn word_hash(bytes: &[u8]) -> u64 {
-    let (chunks, _) = bytes.as_chunks::<KEY_BYTES>();
-    let rest = bytes.get(KEY_BYTES * chunks.len()..).unwrap_or_default();
-    let whole = chunks.iter().map(|chunk| Key::of(chunk, 0).hash());
-    whole.fold(Key::of(rest, 0).hash(), |hash, chunk| {
-        (hash.rotate_left(23) ^ chunk).wrapping_mul(0xbf58_476d_1ce4_e5b9)
-    })
+    let key = |bytes: &[u8]| Key::of(&Folded::from(bytes), 0);
+    let (chunks, rest) = bytes.as_chunks::<KEY_BYTES>();
+    let whole = chunks.iter().map(|chunk| key(chunk).hash());
+    match chunks {
+        [chunk] if rest.is_empty() => key(chunk).hash(),
+        _ => whole.fold(key(rest).hash(), |hash, chunk| {
+            (hash.rotate_left(23) ^ chunk).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+        }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn key(bytes: &[u8]) -> Key {
+        Key::of(&Folded::from(bytes), 0)
+    }
+
     #[test]
     fn words_of_any_length_have_keys_of_their_own() {
         let words = ["", "a", "aa", "ab", "ba", "palabra", "quince letras a", "\u{1}a"];
-        let keys: Vec<Key> = words.iter().map(|word| Key::of(word.as_bytes(), 0)).collect();
+        let keys: Vec<Key> = words.iter().map(|word| key(word.as_bytes())).collect();
         for (index, (key, word)) in keys.iter().zip(words).enumerate() {
             assert_eq!(key.bytes(&mut [0; 16]), word.as_bytes());
             assert!(key.is_short() && !keys[..index].contains(key), "{word}");
             assert_ne!(key.negated(true), key.negated(false));
         }
-        let long = Key::of(b"dieciseis letras", 7);
+        let long = Key::of(&Folded::from(b"dieciseis letras".as_slice()), 7);
         assert_eq!((long.is_short(), long.is_word(), long.first), (false, true, 7));
-        assert!(!Key::of("\u{2}👩‍👩‍👧‍👦".as_bytes(), 0).is_word());
+        assert!(!key("\u{2}👩‍👩‍👧‍👦".as_bytes()).is_word());
     }
 
     #[test]
@@ -139,14 +194,14 @@ mod tests {
         let hashes: std::collections::HashSet<u64> =
             parts.iter().map(|part| word_hash(part.as_bytes())).collect();
         assert_eq!(hashes.len(), parts.len());
-        assert_eq!(word_hash(b"hola"), Key::of(b"hola", 0).hash());
+        assert_eq!(word_hash(b"hola"), key(b"hola").hash());
     }
 
     #[test]
     fn a_word_has_one_key_whatever_follows_it_and_however_it_is_written() {
         let sixteen = *b"SerViciOS, segur";
-        assert_eq!(Key::of_word(&sixteen, 9), Key::of(b"servicios", 0));
-        assert_eq!(Key::of_word(&sixteen, 3), Key::of(b"ser", 0));
-        assert_eq!(Key::of_word(b"incumplimientos.", 15), Key::of(b"incumplimientos", 0));
+        assert_eq!(Key::of_word(&sixteen, 9), key(b"servicios"));
+        assert_eq!(Key::of_word(&sixteen, 3), key(b"ser"));
+        assert_eq!(Key::of_word(b"incumplimientos.", 15), key(b"incumplimientos"));
     }
 }

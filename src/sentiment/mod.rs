@@ -65,7 +65,7 @@ pub fn features_of(text: &str) -> Features {
     });
     pairs(features::EDGE, tokens.list(), |feature| features.sentiment.push(feature));
     writing(&tokens, |feature| features.sentiment.push(feature));
-    if tokens.has_spanish_signs {
+    if tokens.writing.has_spanish_signs {
         features.language.push(features::SPANISH_SIGNS);
     }
     features

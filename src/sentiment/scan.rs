@@ -1,8 +1,7 @@
 //! Text to tokens: words as they are compared, and signs, pictures and numbers as single tokens.
 
 use super::fold::{CLASSES, Class};
-use super::key::{Key, word_hash};
-use super::plain::make_plain;
+use super::key::{Folded, Key, word_hash};
 use super::spell::{SHOUTED, Speller, laughter, mark};
 use super::survey::Survey;
 
@@ -33,6 +32,8 @@ pub(super) struct Writing {
     pub(super) is_stretched: bool,
     /// There is a letter of any script.
     pub(super) has_words: bool,
+    /// There is a sign that Spanish has and English has not.
+    pub(super) has_spanish_signs: bool,
 }
 
 /// The tokens of one message. Used again for the next one, so that nothing is allocated.
@@ -45,15 +46,11 @@ pub(super) struct Tokens {
     /// The bytes of the long ones, the number of them before each.
     long: Vec<u8>,
     /// The bytes of the one that is being read.
-    folded: Vec<u8>,
-    /// The text with its accented letters as ASCII ones, where it has any.
-    plain: String,
+    folded: Folded,
     survey: Survey,
     /// How many of them are words.
     pub(super) words: u32,
     pub(super) writing: Writing,
-    /// There is a sign that Spanish has and English has not.
-    pub(super) has_spanish_signs: bool,
 }
 
 impl Default for Tokens {
@@ -62,12 +59,10 @@ impl Default for Tokens {
             slots: vec![Token::default(); MOST_TOKENS].into(),
             count: 0,
             long: Vec::new(),
-            folded: Vec::new(),
-            plain: String::new(),
+            folded: Folded::default(),
             survey: Survey::default(),
             words: 0,
             writing: Writing::default(),
-            has_spanish_signs: false,
         }
     }
 }
@@ -88,22 +83,16 @@ impl Tokens {
 
     /// Read `text` instead of what was read before. `met` is told the hash of each plain word as soon
     /// as that is known, so that what it weighs is fetched while the next ones are read.
-    pub(super) fn read(&mut self, text: &str, met: impl FnMut(u64)) {
-        let mut plain = std::mem::take(&mut self.plain);
-        let is_ascii = text.is_ascii();
-        self.has_spanish_signs = !is_ascii && make_plain(text, &mut plain);
-        self.read_plain(if is_ascii { text } else { &plain }, met);
-        self.plain = plain;
-    }
-
     #[inline(never)]
-    fn read_plain(&mut self, text: &str, mut met: impl FnMut(u64)) {
-        self.survey.read(text.as_bytes());
+    pub(super) fn read(&mut self, text: &str, mut met: impl FnMut(u64)) {
+        self.survey.read(text);
         self.long.clear();
         self.count = 0;
         let Self { slots, survey, long, folded, .. } = self;
-        let padded = survey.padded();
-        let mut speller = Speller { text, at: 0, folded, writing: Writing::default() };
+        let (text, padded) = (survey.plain(), survey.padded());
+        let mut writing =
+            Writing { has_spanish_signs: survey.has_spanish_signs, ..Writing::default() };
+        let mut speller = Speller { text, at: 0, folded, writing: &mut writing };
         let (mut slots, mut words) = (slots.iter_mut(), 0);
         let (mut read_to, mut begins_clause, mut before) = (0, false, Key::default());
         'all: for (index, block) in survey.blocks().iter().enumerate() {
@@ -138,7 +127,11 @@ impl Tokens {
                     && let Some(key) = keep(speller.folded, long, before)
                 {
                     let Some(slot) = slots.next() else { break 'all };
-                    let (hash, to) = (word_hash(speller.folded), read_to.min(text.len()) as u32);
+                    let hash = match key.is_short() {
+                        true => key.hash(),
+                        false => word_hash(speller.folded.bytes()),
+                    };
+                    let to = read_to.min(text.len()) as u32;
                     *slot = Token { key, hash, from: from as u32, to, begins_clause };
                     (before, begins_clause) = (key, false);
                     words += u32::from(key.is_word());
@@ -148,8 +141,8 @@ impl Tokens {
         }
         self.count = MOST_TOKENS - slots.len();
         self.words = words;
-        self.writing = speller.writing;
-        self.writing.has_words |= words > 0;
+        writing.has_words |= words > 0;
+        self.writing = writing;
     }
 }
 
@@ -161,15 +154,15 @@ fn long_bytes(long: &[u8], key: Key) -> &[u8] {
 }
 
 /// The key of what was found behind the token `before`; none where it is the same picture again.
-fn keep(folded: &[u8], long: &mut Vec<u8>, before: Key) -> Option<Key> {
-    let key = Key::of(folded, long.len());
-    let is_picture = folded.first() == Some(&mark::PICTURE);
-    if is_picture && (key == before || long_bytes(long, before) == folded) {
+fn keep(folded: &Folded, long: &mut Vec<u8>, before: Key) -> Option<Key> {
+    let (key, bytes) = (Key::of(folded, long.len()), folded.bytes());
+    let is_picture = bytes.first() == Some(&mark::PICTURE);
+    if is_picture && (key == before || (!before.is_short() && long_bytes(long, before) == bytes)) {
         return None;
     }
     if !key.is_short() {
-        long.push(folded.len() as u8);
-        long.extend_from_slice(folded);
+        long.push(bytes.len() as u8);
+        long.extend_from_slice(bytes);
     }
     Some(key)
 }
@@ -190,8 +183,8 @@ fn plain_word(survey: &Survey, padded: &[u8], from: usize, letters: usize) -> Op
 
 /// Whether a word is written in capitals.
 #[inline(never)]
-fn is_shouted(text: &str, from: usize, to: usize) -> bool {
-    let letters = text.as_bytes().get(from..to).unwrap_or_default();
+fn is_shouted(text: &[u8], from: usize, to: usize) -> bool {
+    let letters = text.get(from..to).unwrap_or_default();
     letters.len() >= SHOUTED && letters.iter().all(u8::is_ascii_uppercase)
 }
 

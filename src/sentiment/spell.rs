@@ -1,11 +1,10 @@
 //! One token, character by character: whatever is not a plain word.
 
 use super::faces::face;
-use super::fold::{self, CLASSES, Class, Folded, JOINER, fold};
+use super::fold::{self, CLASSES, Class, JOINER, fold};
+use super::key::Folded;
 use super::scan::Writing;
 
-/// Of a token so many bytes are kept; the rest is skipped.
-const LONGEST_TOKEN: usize = 40;
 /// The same letter so often in a row is a stretched word.
 const STRETCHED: u8 = 3;
 /// A word of so many capitals is shouted.
@@ -51,12 +50,12 @@ impl Found {
 /// Reads one token after the other.
 #[derive(Debug)]
 pub(super) struct Speller<'a> {
-    pub(super) text: &'a str,
+    pub(super) text: &'a [u8],
     /// Where the next token is looked for.
     pub(super) at: usize,
     /// The bytes of the last token, folded.
-    pub(super) folded: &'a mut Vec<u8>,
-    pub(super) writing: Writing,
+    pub(super) folded: &'a mut Folded,
+    pub(super) writing: &'a mut Writing,
 }
 
 /// What is known of the word that is being read.
@@ -72,11 +71,11 @@ struct Word {
 
 impl<'a> Speller<'a> {
     fn byte(&self, at: usize) -> u8 {
-        self.text.as_bytes().get(at).copied().unwrap_or(0)
+        self.text.get(at).copied().unwrap_or(0)
     }
 
     fn class(&self, at: usize) -> Class {
-        match self.text.as_bytes().get(at) {
+        match self.text.get(at) {
             Some(&byte) => CLASSES.get(byte as usize).copied().unwrap_or(Class::Sign),
             None => Class::Space,
         }
@@ -84,12 +83,20 @@ impl<'a> Speller<'a> {
 
     /// The bytes from `at` on.
     fn rest(&self, at: usize) -> &'a [u8] {
-        self.text.as_bytes().get(at..).unwrap_or_default()
+        self.text.get(at..).unwrap_or_default()
     }
 
     /// The character at `at`, which begins there.
     fn character(&self, at: usize) -> char {
-        self.text.get(at..).and_then(|rest| rest.chars().next()).unwrap_or('\0')
+        let rest = self.rest(at);
+        let width = match rest.first() {
+            Some(0xf0..) => 4,
+            Some(0xe0..) => 3,
+            Some(0xc0..) => 2,
+            _ => 1,
+        };
+        let text = rest.get(..width).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        text.and_then(|text| text.chars().next()).unwrap_or('\0')
     }
 
     /// What begins at [`Speller::at`]; steps over it.
@@ -111,16 +118,16 @@ impl<'a> Speller<'a> {
     fn wide(&mut self) -> Found {
         let character = self.character(self.at);
         match fold(character) {
-            Folded::Other(_) => self.word(),
-            Folded::Picture => self.picture(),
-            Folded::Sign => {
+            fold::Folded::Other(_) => self.word(),
+            fold::Folded::Picture => self.picture(),
+            fold::Folded::Sign => {
                 self.at += character.len_utf8();
                 match character {
                     '…' => self.thing(mark::SIGN, b"..."),
                     _ => Found::End,
                 }
             }
-            Folded::Letter(_) | Folded::Nothing | Folded::Apostrophe | Folded::Space => {
+            fold::Folded::Letter(_) | fold::Folded::Nothing | fold::Folded::Apostrophe | fold::Folded::Space => {
                 self.at += character.len_utf8();
                 Found::Nothing
             }
@@ -130,8 +137,8 @@ impl<'a> Speller<'a> {
     /// A token of `mark` and `name` instead of the folded bytes.
     fn thing(&mut self, mark: u8, name: &[u8]) -> Found {
         self.folded.clear();
-        self.folded.push(mark);
-        self.folded.extend_from_slice(name);
+        self.folded.push(&[mark]);
+        self.folded.push(name);
         match mark {
             mark::SIGN => Found::Sign,
             _ => Found::Token,
@@ -175,24 +182,17 @@ impl<'a> Speller<'a> {
     fn wide_letter(&mut self, word: &mut Word) -> bool {
         let character = self.character(self.at);
         match fold(character) {
-            Folded::Other(lower) => {
+            fold::Folded::Other(lower) => {
                 word.letters += 1;
                 word.last = 0;
-                self.push_character(lower);
+                self.folded.push_character(lower);
             }
-            Folded::Nothing | Folded::Apostrophe => {}
+            fold::Folded::Nothing | fold::Folded::Apostrophe => {}
             // Letters that fold to ASCII are that in a plain text.
-            Folded::Letter(_) | Folded::Picture | Folded::Sign | Folded::Space => return false,
+            fold::Folded::Letter(_) | fold::Folded::Picture | fold::Folded::Sign | fold::Folded::Space => return false,
         }
         self.at += character.len_utf8();
         true
-    }
-
-    fn push_character(&mut self, character: char) {
-        if self.folded.len() + character.len_utf8() <= LONGEST_TOKEN {
-            let mut buffer = [0; 4];
-            self.folded.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
-        }
     }
 
     /// True for a sign inside a number: `1,250.00`, `10:30`, `12/03`.
@@ -210,17 +210,15 @@ impl<'a> Speller<'a> {
         } else {
             (word.last, word.repeats) = (letter, 1);
         }
-        if self.folded.len() < LONGEST_TOKEN {
-            self.folded.push(letter);
-        }
+        self.folded.push(&[letter]);
     }
 
     fn finish(&mut self, word: &Word) -> Found {
         let next = self.byte(self.at);
         let is_link = match next {
-            b':' => matches!(self.folded.as_slice(), b"http" | b"https"),
+            b':' => matches!(self.folded.bytes(), b"http" | b"https"),
             // Its third letter is left out, as any is.
-            b'.' => word.is_stretched && self.folded.as_slice() == b"ww",
+            b'.' => word.is_stretched && self.folded.bytes() == b"ww",
             _ => false,
         };
         let is_address = next == b'@' && self.class(self.at + 1) != Class::Space;
@@ -232,11 +230,11 @@ impl<'a> Speller<'a> {
         if word.letters == 0 && word.digits > 0 {
             return self.thing(mark::THING, b"number");
         }
-        if self.folded.is_empty() {
+        if self.folded.bytes().is_empty() {
             return Found::Nothing;
         }
         self.writing.has_words = true;
-        if let Some(vowel) = laughter(self.folded) {
+        if let Some(vowel) = laughter(self.folded.bytes()) {
             return self.thing(mark::LAUGHTER, &[vowel]);
         }
         self.writing.is_stretched |= word.is_stretched;
@@ -292,20 +290,20 @@ impl<'a> Speller<'a> {
 
     /// A picture, with those that are joined to it.
     fn picture(&mut self) -> Found {
-        self.folded.push(mark::PICTURE);
+        self.folded.push(&[mark::PICTURE]);
         loop {
             let character = self.character(self.at);
             let code = character as u32;
             if fold::is_picture(code) && !fold::is_skin_tone(code) {
-                self.push_character(character);
+                self.folded.push_character(character);
             }
             self.at += character.len_utf8();
-            let is_second_half = is_flag_half(code) && self.folded.len() > 5;
+            let is_second_half = is_flag_half(code) && self.folded.bytes().len() > 5;
             if !self.is_joined(code) || is_second_half {
                 break;
             }
         }
-        match self.folded.len() {
+        match self.folded.bytes().len() {
             1 => Found::Nothing,
             _ => Found::Token,
         }

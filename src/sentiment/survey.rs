@@ -1,5 +1,7 @@
 //! Where the letters of a text are: one bit for each byte, found eight bytes at a time.
 
+use super::plain::make_plain;
+
 /// One in each byte.
 const EACH: u64 = u64::MAX / 255;
 /// The upper bit of each byte.
@@ -8,14 +10,18 @@ const UPPER: u64 = 0x80 * EACH;
 /// What a text is made of. Used again for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// The text, and at least sixteen zeros behind it.
+    /// The text in its plain form, and at least sixteen zeros behind it.
     padded: Vec<u8>,
+    /// Bytes of it.
+    length: usize,
     /// 64 bytes of the text each.
     blocks: Vec<Block>,
     /// A letter stands three times in a row.
     pub(super) has_stretches: bool,
     /// There are three capitals.
     pub(super) may_shout: bool,
+    /// There is a sign that Spanish has and English has not.
+    pub(super) has_spanish_signs: bool,
 }
 
 /// One bit for each of 64 bytes, the first one lowest.
@@ -46,6 +52,29 @@ impl Eight {
     }
 }
 
+/// What 32 bytes are: a bit for each, and a number.
+struct Half {
+    letters: u64,
+    visible: u64,
+    capitals: u64,
+}
+
+impl Half {
+    #[inline]
+    fn of(bytes: &[u8; 32]) -> Self {
+        let mut half = Self { letters: 0, visible: 0, capitals: 0 };
+        let (eights, _) = bytes.as_chunks::<8>();
+        for bytes in eights.iter().rev() {
+            let eight = Eight::of(u64::from_le_bytes(*bytes));
+            half.letters = half.letters << 8 | bits(eight.letters);
+            half.visible = half.visible << 8 | bits(eight.visible);
+            half.capitals += eight.capitals >> 7;
+        }
+        half.capitals = half.capitals.wrapping_mul(EACH) >> 56;
+        half
+    }
+}
+
 /// The upper bits of eight bytes as eight bits, the first one lowest.
 #[inline]
 fn bits(upper: u64) -> u64 {
@@ -53,32 +82,39 @@ fn bits(upper: u64) -> u64 {
 }
 
 impl Survey {
-    /// Look at `text` instead of what was looked at before.
+    /// Look at `text` instead of what was looked at before: at its plain form.
     #[inline(never)]
-    pub(super) fn read(&mut self, text: &[u8]) {
-        self.blocks.clear();
+    pub(super) fn read(&mut self, text: &str) {
         self.padded.clear();
-        self.padded.extend_from_slice(text);
-        self.padded.resize(text.len().next_multiple_of(64) + 16, 0);
-        let mut capitals = 0;
-        let mut last_letter = 0;
-        let (blocks, _) = self.padded.as_chunks::<64>();
-        for bytes in blocks {
-            let (mut letters, mut visible, mut capital) = (0_u64, 0_u64, 0_u64);
-            let (eights, _) = bytes.as_chunks::<8>();
-            for bytes in eights.iter().rev() {
-                let eight = Eight::of(u64::from_le_bytes(*bytes));
-                letters = letters << 8 | bits(eight.letters);
-                visible = visible << 8 | bits(eight.visible);
-                capital += eight.capitals >> 7;
+        self.has_spanish_signs = false;
+        match text.is_ascii() {
+            true => self.padded.extend_from_slice(text.as_bytes()),
+            false => self.has_spanish_signs = make_plain(text, &mut self.padded),
+        }
+        self.length = self.padded.len();
+        self.padded.resize(self.length.next_multiple_of(32) + 16, 0);
+        self.blocks.clear();
+        let (mut capitals, mut before) = (0, 0);
+        let (halves, _) = self.padded.as_chunks::<32>();
+        for pair in halves.chunks(2) {
+            let (mut letters, mut visible) = (0_u64, 0_u64);
+            for (index, half) in pair.iter().enumerate() {
+                let half = Half::of(half);
+                letters |= half.letters << (32 * index);
+                visible |= half.visible << (32 * index);
+                capitals += half.capitals;
             }
-            let first = letters & !(letters << 1 | last_letter);
+            let first = letters & !(letters << 1 | before);
             self.blocks.push(Block { letters, starts: first | visible & !letters });
-            last_letter = letters >> 63;
-            capitals += capital.wrapping_mul(EACH) >> 56;
+            before = letters >> 63;
         }
         self.may_shout = capitals >= 3;
-        self.has_stretches = has_stretches(&self.padded);
+        self.has_stretches = has_stretches(&self.padded, self.length.next_multiple_of(32));
+    }
+
+    /// The text in its plain form.
+    pub(super) fn plain(&self) -> &[u8] {
+        self.padded.get(..self.length).unwrap_or_default()
     }
 
     /// What each 64 bytes are.
@@ -86,7 +122,7 @@ impl Survey {
         &self.blocks
     }
 
-    /// The text, and at least sixteen zeros behind it.
+    /// The same, and at least sixteen zeros behind it.
     pub(super) fn padded(&self) -> &[u8] {
         &self.padded
     }
@@ -101,9 +137,11 @@ impl Survey {
     }
 }
 
-/// Whether a letter stands three times in a row, however it is written.
-fn has_stretches(bytes: &[u8]) -> bool {
-    let from = |at: usize| bytes.get(at..).unwrap_or_default();
+/// Whether a letter among the first `length` bytes stands three times in a row, however it is
+/// written. There are two more bytes, so that as many as a processor takes at once are compared
+/// throughout.
+fn has_stretches(bytes: &[u8], length: usize) -> bool {
+    let from = |at: usize| bytes.get(at..at + length).unwrap_or_default();
     let triples = from(0).iter().zip(from(1)).zip(from(2));
     triples.fold(false, |found, ((first, second), third)| {
         let differences = (first ^ second) | (second ^ third);
@@ -119,8 +157,8 @@ mod tests {
 
     fn survey(text: &str) -> Survey {
         let mut survey = Survey::default();
-        survey.read(b"what was read BEFORE, aaa");
-        survey.read(text.as_bytes());
+        survey.read("what was read BEFORE, aaa");
+        survey.read(text);
         survey
     }
 
@@ -153,7 +191,7 @@ mod tests {
         #[test]
         fn bits_say_what_bytes_are(text in "\\PC{0,200}", at in 0_usize..220) {
             let read = survey(&text);
-            let bytes = text.as_bytes();
+            let bytes = read.plain();
             let rest = bytes.get(at..).unwrap_or_default();
             let letters = rest.iter().take(64).take_while(|byte| byte.is_ascii_alphabetic());
             prop_assert_eq!(read.letters_at(at) as usize, letters.count());
