@@ -168,12 +168,12 @@ impl Judge {
 
     /// What the parts of `text` weigh together; `None` where it has none.
     pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
-        let (cache, mut before, mut fetched) = (&self.cache, EDGE, 0);
+        let (cache, mut before) = (&self.cache, EDGE);
         self.tokens.read(text, |hash| {
-            fetched ^= cache.fetch(hash) ^ u64::from(model.row(pair(before, hash)));
+            cache.fetch(hash);
+            model.fetch(pair(before, hash));
             before = hash;
         });
-        std::hint::black_box(fetched);
         if self.tokens.list().is_empty() {
             return None;
         }
