@@ -6,7 +6,7 @@
 use super::features::{negated, token_features};
 use super::key::{Key, is_word};
 use super::model::Model;
-use super::sums::{Four, Rows};
+use super::sums::{Counts, Four, Rows};
 
 /// log2 of the shelves, of 64 bytes each.
 const SHELVES_BITS: u32 = 15;
@@ -16,9 +16,8 @@ const SHELVES_BITS: u32 = 15;
 pub(super) struct Sums {
     /// Negative and positive in Spanish, the same in English.
     pub(super) weights: Four,
-    /// Spanish against English, number of features, number of features of a word, nothing. Of what is
-    /// no word the first and the third are zero.
-    pub(super) counts: Four,
+    /// Spanish against English and number of features; of what is no word nothing for the language.
+    pub(super) counts: Counts,
 }
 
 impl Sums {
@@ -33,10 +32,10 @@ impl Sums {
             count += 1;
         });
         let counts = match is_word(bytes) {
-            true => [spanishness, count, count, 0],
-            false => [0, count, 0, 0],
+            true => Counts::of(spanishness, count, count),
+            false => Counts::of(0, count, 0),
         };
-        Self { weights: Four::of(rows.sums(count as usize)), counts: Four::of(counts) }
+        Self { weights: Four::of(rows.sums(count as usize)), counts }
     }
 }
 
@@ -95,20 +94,23 @@ impl Cache {
         }
     }
 
-    /// What a token adds that has such a key and hash; `sums` computes it.
+    /// What a token adds, if that is known, by its key and its hash.
     #[inline(always)]
-    pub(super) fn sums(&mut self, key: Key, hash: u64, sums: impl FnOnce() -> Sums) -> Sums {
-        let Some(shelf) = self.shelves.get_mut(place(hash)) else { return sums() };
+    pub(super) fn get(&self, key: Key, hash: u64) -> Option<Sums> {
+        let shelf = self.shelves.get(place(hash))?;
         // Which of the two it is no processor can foretell: no branch.
-        let [first, second] = &shelf.books;
+        let [_, second] = &shelf.books;
         let is_second = (second.key.first ^ key.first) | (second.key.second ^ key.second) == 0;
-        if let Some(book) = shelf.books.get(usize::from(is_second))
-            && book.key == key
-        {
-            return book.sums;
+        let book = shelf.books.get(usize::from(is_second))?;
+        let differences = (book.key.first ^ key.first) | (book.key.second ^ key.second);
+        (differences == 0).then_some(book.sums)
+    }
+
+    /// Keep what a token adds.
+    pub(super) fn put(&mut self, key: Key, hash: u64, sums: Sums) {
+        if let Some(shelf) = self.shelves.get_mut(place(hash)) {
+            let [first, _] = shelf.books;
+            shelf.books = [Book { key, sums }, first];
         }
-        let sums = sums();
-        shelf.books = [Book { key, sums }, *first];
-        sums
     }
 }

@@ -150,33 +150,46 @@ pub(super) fn negated(feature: u64) -> u64 {
     feature ^ NEGATED
 }
 
-/// Walk through a message: `each` is given every token, its role, and whether a negation covers it.
-#[inline(always)]
-pub(super) fn walk(tokens: &Tokens, mut each: impl FnMut(&Token, Role, bool)) {
-    let roles = Roles::all();
-    let mut covered = 0_u8;
-    for token in tokens.list() {
-        covered = if token.begins_clause { 0 } else { covered };
-        let (mut role, mut is_negated) = (Role::Plain, false);
-        if token.key.is_word() {
-            (role, is_negated) = (roles.of(token.hash), covered > 0);
-            covered = match role {
-                Role::Negation => COVERED,
-                Role::Contrast => 0,
-                Role::Plain => covered.saturating_sub(1),
-            };
-        }
-        each(token, role, is_negated);
-    }
+/// Walks through a message, from token to token.
+pub(super) struct Walk {
+    roles: &'static Roles,
+    before: u64,
+    /// Words that a negation still covers.
+    covered: u8,
 }
 
-/// Give `each` the features of these tokens and the one before each, whose hash is `before`: of the
-/// first one, [`EDGE`].
-#[inline(always)]
-pub(super) fn pairs(mut before: u64, tokens: &[Token], mut each: impl FnMut(u64)) {
-    for Token { hash, .. } in tokens {
-        each(pair(before, *hash));
-        before = *hash;
+/// What a token is where it stands.
+pub(super) struct Step {
+    pub(super) role: Role,
+    /// A negation covers it.
+    pub(super) is_negated: bool,
+    /// The feature of it and the one before it.
+    pub(super) pair: u64,
+}
+
+impl Walk {
+    /// At the beginning of a message.
+    pub(super) fn new() -> Self {
+        Self { roles: Roles::all(), before: EDGE, covered: 0 }
+    }
+
+    /// The next token.
+    #[inline(always)]
+    pub(super) fn step(&mut self, token: &Token) -> Step {
+        let pair = pair(self.before, token.hash);
+        self.before = token.hash;
+        let covered = if token.begins_clause { 0 } else { self.covered };
+        if !token.key.is_word() {
+            self.covered = covered;
+            return Step { role: Role::Plain, is_negated: false, pair };
+        }
+        let role = self.roles.of(token.hash);
+        self.covered = match role {
+            Role::Negation => COVERED,
+            Role::Contrast => 0,
+            Role::Plain => covered.saturating_sub(1),
+        };
+        Step { role, is_negated: covered > 0, pair }
     }
 }
 

@@ -5,11 +5,11 @@
 //! has the same result, bit for bit, wherever it is computed.
 
 use super::cache::{Cache, Sums};
-use super::features::{EDGE, Role, SPANISH_SIGNS, pair, pairs, walk, writing};
+use super::features::{EDGE, Role, SPANISH_SIGNS, Walk, pair, writing};
 use super::model::{Language, Model};
 use super::plain::place;
-use super::scan::{Tokens, Writing};
-use super::sums::{Fours, MOST_ROWS, Rows};
+use super::scan::{Token, Tokens, Writing};
+use super::sums::{Counts, Fours, MOST_ROWS, Rows};
 
 /// A part of a text that is surer than this of its feeling can make the whole mixed.
 const SURE: f32 = 0.6;
@@ -177,64 +177,51 @@ impl Judge {
         if self.tokens.list().is_empty() {
             return None;
         }
-        let count = self.tokens.list().len();
-        let (weights, counts) = self.sum_words(model);
-        let (mut sums, rows) = self.sum_others(model);
-        for (sum, more) in sums.iter_mut().zip(weights.sums(count)) {
-            *sum += more;
-        }
-        let [mut spanishness, features, mut word_features, _] = counts.sums(count);
+        let (weights, rows, counts) = self.sum(model);
+        let (mut spanishness, features, mut word_features) =
+            counts.parts(self.tokens.list().len());
         let Writing { has_words, has_spanish_signs, .. } = self.tokens.writing;
         if has_spanish_signs {
             spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
             word_features += 1;
         }
         let features = features + rows as i32;
-        Some(Totals { weights: sums, features, spanishness, word_features, has_words })
+        Some(Totals { weights, features, spanishness, word_features, has_words })
     }
 
-    /// Add up what the tokens weigh: four weights, and what [`Sums::counts`] has.
-    fn sum_words(&mut self, model: &Model) -> (Fours, Fours) {
+    /// Add up what the tokens weigh: the four weights, how many rows there are beside those of single
+    /// tokens, and what is counted of tokens.
+    fn sum(&mut self, model: &Model) -> ([i32; 4], usize, Counts) {
         let Self { tokens, cache } = self;
-        let (mut weights, mut counts) = (Fours::default(), Fours::default());
-        walk(tokens, |token, _, is_negated| {
-            let key = token.key;
-            let compute = || {
-                let mut spelling = [0; 16];
-                Sums::of(model, tokens.bytes(key, &mut spelling), token.hash, is_negated)
-            };
-            let sums = match key.is_short() {
-                true => cache.sums(key.negated(is_negated), token.hash, compute),
-                false => compute(),
-            };
-            weights.add(sums.weights);
-            counts.add(sums.counts);
-        });
-        (weights, counts)
-    }
-
-    /// The sums of what is not of one word alone, and of how many rows.
-    fn sum_others(&self, model: &Model) -> ([i32; 4], usize) {
-        let (mut sums, mut count, mut before) = ([0; 4], 0, EDGE);
-        let mut keep = |rows: Rows, added| {
-            count += added;
-            for (sum, more) in sums.iter_mut().zip(rows.sums(added)) {
-                *sum += more;
-            }
+        let (mut words, mut counts, mut walk) = (Fours::default(), Counts::default(), Walk::new());
+        let list = tokens.list();
+        let (mut sums, mut others) = ([0; 4], 0);
+        let mut keep = |more: [i32; 4]| {
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
         };
-        for tokens in self.tokens.list().chunks(MOST_ROWS) {
+        for list in list.chunks(MOST_ROWS) {
             let mut rows = Rows::default();
-            pairs(before, tokens, |feature| rows.add(model.row(feature)));
-            before = tokens.last().map_or(EDGE, |token| token.hash);
-            keep(rows, tokens.len());
+            for token in list {
+                let step = walk.step(token);
+                let key = token.key.negated(step.is_negated);
+                let sums = match cache.get(key, token.hash) {
+                    Some(sums) => sums,
+                    None => learn(model, cache, tokens, token, step.is_negated),
+                };
+                words.add(sums.weights);
+                counts.add(sums.counts);
+                rows.add(model.row(step.pair));
+            }
+            keep(rows.sums(list.len()));
         }
-        let (mut rows, mut last) = (Rows::default(), 0);
-        writing(&self.tokens, |feature| {
+        keep(words.sums(list.len()));
+        let mut rows = Rows::default();
+        writing(tokens, |feature| {
             rows.add(model.row(feature));
-            last += 1;
+            others += 1;
         });
-        keep(rows, last);
-        (sums, count)
+        keep(rows.sums(others));
+        (sums, list.len() + others, counts)
     }
 
     /// How sure it is that clauses of `text` say opposite things; `None` where they do not.
@@ -246,11 +233,12 @@ impl Judge {
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
-        walk(&self.tokens, |token, role, _| {
-            if role == Role::Contrast && cuts.len() < MOST_CLAUSES {
+        let mut walk = Walk::new();
+        for token in self.tokens.list() {
+            if walk.step(token).role == Role::Contrast && cuts.len() < MOST_CLAUSES {
                 cuts.push(place(text, token.from));
             }
-        });
+        }
         if cuts.len() == 1 {
             return None;
         }
@@ -281,38 +269,47 @@ impl Judge {
         let Some(totals) = self.weigh(model, text) else { return Vec::new() };
         let opinion = Opinion::of(model, &totals, language);
         let weigh = |weights: [i32; 4]| opinion.weight(model, weights.map(|weight| weight as f32));
-        let (mut reasons, mut features) = (Vec::new(), 0);
-        let tokens = &self.tokens;
-        walk(tokens, |token, _, is_negated| {
+        let mut reasons: Vec<Reason> = Vec::new();
+        let (tokens, mut walk) = (&self.tokens, Walk::new());
+        for token in tokens.list() {
+            let step = walk.step(token);
             let mut spelling = [0; 16];
             let bytes = tokens.bytes(token.key, &mut spelling);
-            let sums = Sums::of(model, bytes, token.hash, is_negated);
-            let (mut weights, mut counts) = (Fours::default(), Fours::default());
-            weights.add(sums.weights);
-            counts.add(sums.counts);
-            let [_, more, ..] = counts.sums(1);
-            let span = place(text, token.from)..place(text, token.to);
-            reasons.push(Reason { span, weight: weigh(weights.sums(1)) });
-            features += more;
-        });
-        let mut second = 0;
-        pairs(EDGE, tokens.list(), |feature| {
-            let weight = weigh(model.weights(feature).map(i32::from));
+            let mut weights = Fours::default();
+            weights.add(Sums::of(model, bytes, token.hash, step.is_negated).weights);
             // A pair belongs half to each of its two.
-            for place in [usize::checked_sub(second, 1), Some(second)].into_iter().flatten() {
-                if let Some(reason) = reasons.get_mut(place) {
-                    reason.weight += weight / 2.0;
-                }
+            let pair = weigh(model.weights(step.pair).map(i32::from)) / 2.0;
+            if let Some(before) = reasons.last_mut() {
+                before.weight += pair;
             }
-            second += 1;
-        });
-        writing(tokens, |_| features += 1);
-        let each = 1.0 / ((features + second as i32).max(1) as f32).sqrt();
+            let span = place(text, token.from)..place(text, token.to);
+            reasons.push(Reason { span, weight: weigh(weights.sums(1)) + pair });
+        }
+        let each = 1.0 / (totals.features as f32).sqrt();
         for reason in &mut reasons {
             reason.weight *= each;
         }
         reasons
     }
+}
+
+/// What a token adds that is not known yet; kept from now on, where it is short.
+#[cold]
+#[inline(never)]
+fn learn(
+    model: &Model,
+    cache: &mut Cache,
+    tokens: &Tokens,
+    token: &Token,
+    is_negated: bool,
+) -> Sums {
+    let mut spelling = [0; 16];
+    let bytes = tokens.bytes(token.key, &mut spelling);
+    let sums = Sums::of(model, bytes, token.hash, is_negated);
+    if token.key.is_short() {
+        cache.put(token.key.negated(is_negated), token.hash, sums);
+    }
+    sums
 }
 
 /// Which language a text is judged in.

@@ -25,7 +25,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use features::{negated, pairs, token_features, walk, writing};
+use features::{Walk, negated, token_features, writing};
 use scan::Tokens;
 
 pub use judge::{Judge, Judging, Label, Reason, Verdict};
@@ -47,23 +47,25 @@ pub fn features_of(text: &str) -> Features {
     let mut tokens = Tokens::default();
     tokens.read(text, |_| ());
     let mut features = Features::default();
-    walk(&tokens, |token, _, is_negated| {
+    let mut walk = Walk::new();
+    for token in tokens.list() {
+        let step = walk.step(token);
         let mut spelling = [0; 16];
         let bytes = tokens.bytes(token.key, &mut spelling);
         token_features(bytes, token.hash, |feature| {
-            features.sentiment.push(if is_negated { negated(feature) } else { feature });
+            features.sentiment.push(if step.is_negated { negated(feature) } else { feature });
             if token.key.is_word() {
                 features.language.push(feature);
             }
         });
+        features.sentiment.push(step.pair);
         if token.key.is_word() {
             if !features.words.is_empty() {
                 features.words.push(' ');
             }
             features.words.push_str(&String::from_utf8_lossy(bytes));
         }
-    });
-    pairs(features::EDGE, tokens.list(), |feature| features.sentiment.push(feature));
+    }
     writing(&tokens, |feature| features.sentiment.push(feature));
     if tokens.writing.has_spanish_signs {
         features.language.push(features::SPANISH_SIGNS);

@@ -120,6 +120,10 @@ impl Tokens {
                     }
                     continue;
                 }
+                if is_plain_end(padded, from) {
+                    begins_clause = true;
+                    continue;
+                }
                 speller.at = from;
                 let found = speller.read();
                 read_to = speller.at;
@@ -179,6 +183,16 @@ fn plain_word(survey: &Survey, padded: &[u8], from: usize, letters: usize) -> Op
     let key = Key::of_word(bytes, letters);
     let is_other = (survey.has_stretches | may_be_laughter(key)) && is_played_with(key);
     (!is_other).then_some(key)
+}
+
+/// Whether a sign is one of the two that most clauses end in, and nothing more.
+#[inline(always)]
+fn is_plain_end(padded: &[u8], from: usize) -> bool {
+    match padded.get(from..from + 2) {
+        Some([b',', _]) => true,
+        Some([b'.', next]) => *next != b'.',
+        _ => false,
+    }
 }
 
 /// Whether a word is written in capitals.

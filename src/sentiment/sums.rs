@@ -70,6 +70,39 @@ impl Fours {
     }
 }
 
+/// What is counted of a token, and of all of a text: 64 features of a token, 2,000 tokens and sums of
+/// 8,191 either way fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counts(u64);
+
+impl Counts {
+    const SPANISHNESS_BITS: u32 = 26;
+    const FEATURES_BITS: u32 = 19;
+    /// Half of the range of a token's sum.
+    const HALF: i32 = 1 << 13;
+
+    /// Of a token: its weight of Spanish against English, its features, and its features where it is
+    /// a word.
+    pub(super) fn of(spanishness: i32, features: u32, word_features: u32) -> Self {
+        let words = u64::from(word_features) << Self::FEATURES_BITS | u64::from(features);
+        Self(words << Self::SPANISHNESS_BITS | (spanishness + Self::HALF) as u64)
+    }
+
+    #[inline(always)]
+    pub(super) fn add(&mut self, other: Self) {
+        self.0 += other.0;
+    }
+
+    /// The three of so many tokens.
+    pub(super) fn parts(self, count: usize) -> (i32, i32, i32) {
+        let part = |from: u32, bits: u32| (self.0 >> from & ((1 << bits) - 1)) as i32;
+        let spanishness = part(0, Self::SPANISHNESS_BITS) - Self::HALF * count as i32;
+        let features = part(Self::SPANISHNESS_BITS, Self::FEATURES_BITS);
+        let words = part(Self::SPANISHNESS_BITS + Self::FEATURES_BITS, Self::FEATURES_BITS);
+        (spanishness, features, words)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -106,6 +139,15 @@ mod tests {
             let mut sums = Fours::default();
             fours.iter().for_each(|four| sums.add(Four::of(*four)));
             assert_eq!(sums.sums(fours.len()), one_by_one(&fours));
+        }
+    }
+
+    #[test]
+    fn as_much_as_a_text_can_have_is_counted() {
+        for spanishness in [-8191, 0, 8191] {
+            let mut counts = Counts::default();
+            (0..2000).for_each(|_| counts.add(Counts::of(spanishness, 64, 63)));
+            assert_eq!(counts.parts(2000), (2000 * spanishness, 2000 * 64, 2000 * 63));
         }
     }
 
