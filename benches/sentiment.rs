@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 /// Texts in a column.
 const ROWS: usize = 1024;
 /// Texts are joined until they have so many bytes.
-const JOINED: usize = 80;
+const JOINED: usize = 70;
 
 /// The texts of the data that was written for the project.
 fn texts() -> Vec<String> {

@@ -9,7 +9,7 @@ use super::model::Model;
 use super::sums::{Counts, Four, Rows};
 
 /// log2 of the shelves, of 64 bytes each.
-const SHELVES_BITS: u32 = 15;
+const SHELVES_BITS: u32 = 16;
 
 /// What one token adds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

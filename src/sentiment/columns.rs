@@ -8,15 +8,15 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 
-use super::judge::Totals;
+use super::judge::{Odds, verdicts};
 use super::{Judge, Judging, Label, Language, Model, Verdict};
 use crate::error::Result;
 
 /// Threads that judge by one model at once, for whom what they reuse is kept.
 const MOST_JUDGES: usize = 64;
 
-/// Texts that are weighed before the first of them is judged.
-const AT_ONCE: usize = 64;
+/// Texts that are judged side by side.
+const AT_ONCE: usize = 4;
 
 /// Judges whole columns by one model. Shared by all threads.
 #[derive(Debug)]
@@ -108,30 +108,31 @@ impl Judges {
         };
         let mut judge = self.take();
         let mut builder = Builder::with_capacity(texts.len());
-        // First all are weighed and then all are judged: what follows from the sums of one text takes
-        // long, one step after the other, but can be done beside that of the next.
-        let mut weighed: [Option<Totals>; AT_ONCE] = [None; AT_ONCE];
         for first in (0..texts.len()).step_by(AT_ONCE) {
-            let rows = first..texts.len().min(first + AT_ONCE);
-            for (row, place) in rows.clone().zip(&mut weighed) {
-                let is_asked = texts.is_valid(row) && wanted(row) == Wanted::Verdict;
-                *place = match is_asked {
-                    true => judge.weigh(&self.model, texts.value(row)),
-                    false => None,
-                };
+            let rows: [usize; AT_ONCE] = std::array::from_fn(|index| first + index);
+            let weighed = rows.map(|row| {
+                let is_text = row < texts.len() && texts.is_valid(row);
+                let is_asked = is_text && wanted(row) == Wanted::Verdict;
+                is_asked.then(|| judge.weigh(&self.model, texts.value(row))).flatten()
+            });
+            let mut odds = [Odds::default(); AT_ONCE];
+            for ((odds, totals), row) in odds.iter_mut().zip(&weighed).zip(rows) {
+                if let Some(totals) = totals {
+                    *odds = totals.odds(&self.model, language(row), &self.judging);
+                }
             }
-            for (row, totals) in rows.zip(&weighed) {
+            let verdicts = verdicts(odds).into_iter().zip(&weighed).zip(rows);
+            for ((verdict, totals), row) in verdicts.take(texts.len() - first) {
                 if wanted(row) == Wanted::Null {
                     builder.push_null();
-                    continue;
+                } else if totals.is_none() {
+                    builder.push(&Verdict::NOTHING);
+                } else if self.judging.mixed {
+                    let text = texts.value(row);
+                    builder.push(&judge.with_sides(&self.model, text, verdict, &self.judging));
+                } else {
+                    builder.push(&verdict);
                 }
-                builder.push(&match totals {
-                    None => Verdict::NOTHING,
-                    Some(_) if self.judging.mixed => {
-                        judge.judge(&self.model, texts.value(row), language(row), &self.judging)
-                    }
-                    Some(totals) => totals.verdict(&self.model, language(row), &self.judging),
-                });
             }
         }
         self.give_back(judge);

@@ -23,7 +23,7 @@ const NEGATED: u64 = 0xd6e8_feb8_6659_fd93;
 const PAIR: u64 = 0xa076_1d64_78bd_642f;
 const WRITING: u64 = 0xe703_7ed1_a0b4_28db;
 /// Stands for a token before the first, and behind the last.
-pub(super) const EDGE: u64 = 0x8ebc_6af0_9c88_c6e3;
+const EDGE: u64 = 0x8ebc_6af0_9c88_c6e3;
 
 /// Spread the bits of `value` (the finaliser of SplitMix64).
 #[inline]
@@ -178,7 +178,7 @@ impl Walk {
     pub(super) fn step(&mut self, token: &Token) -> Step {
         let pair = pair(self.before, token.hash);
         self.before = token.hash;
-        let covered = if token.begins_clause { 0 } else { self.covered };
+        let covered = if token.begins_clause() { 0 } else { self.covered };
         if !token.key.is_word() {
             self.covered = covered;
             return Step { role: Role::Plain, is_negated: false, pair };
@@ -209,6 +209,6 @@ pub(super) fn writing(tokens: &Tokens, mut each: impl FnMut(u64)) {
 /// The feature of two neighbours. Their hashes are spread already: they need only be told from one
 /// another.
 #[inline(always)]
-pub(super) fn pair(first: u64, second: u64) -> u64 {
+fn pair(first: u64, second: u64) -> u64 {
     (first.rotate_left(17) ^ second).wrapping_mul(PAIR)
 }

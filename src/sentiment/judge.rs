@@ -5,7 +5,7 @@
 //! has the same result, bit for bit, wherever it is computed.
 
 use super::cache::{Cache, Sums};
-use super::features::{EDGE, Role, SPANISH_SIGNS, Walk, pair, writing};
+use super::features::{Role, SPANISH_SIGNS, Walk, writing};
 use super::model::{Language, Model};
 use super::plain::place;
 use super::scan::{Token, Tokens, Writing};
@@ -119,12 +119,12 @@ pub(super) struct Totals {
 
 impl Totals {
     /// What they say. Where the language is not given, the model tells it.
-    pub(super) fn verdict(
+    pub(super) fn odds(
         &self,
         model: &Model,
         language: Option<Language>,
         judging: &Judging,
-    ) -> Verdict {
+    ) -> Odds {
         let opinion = Opinion::of(model, self, language);
         let root = (self.features as f32).sqrt();
         let [spanish_negative, spanish_positive, english_negative, english_positive] =
@@ -142,8 +142,22 @@ impl Totals {
             negative += share * (more_negative * each + calibration.negative);
             positive += share * (more_positive * each + calibration.positive);
         }
-        verdict(negative, positive, self.has_words.then_some(opinion.language))
+        Odds { negative, positive, language: self.has_words.then_some(opinion.language) }
     }
+
+    /// The same as a verdict.
+    fn verdict(&self, model: &Model, language: Option<Language>, judging: &Judging) -> Verdict {
+        let [verdict, ..] = verdicts([self.odds(model, language, judging); 4]);
+        verdict
+    }
+}
+
+/// Log-odds of one text against neutral.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Odds {
+    negative: f32,
+    positive: f32,
+    language: Option<Language>,
 }
 
 impl Judge {
@@ -157,7 +171,21 @@ impl Judge {
     ) -> Verdict {
         let Some(totals) = self.weigh(model, text) else { return Verdict::NOTHING };
         let verdict = totals.verdict(model, language, judging);
-        if !judging.mixed || verdict.language.is_none() {
+        match judging.mixed {
+            true => self.with_sides(model, text, verdict, judging),
+            false => verdict,
+        }
+    }
+
+    /// The verdict on `text`, which is mixed where its clauses say opposite things.
+    pub(super) fn with_sides(
+        &mut self,
+        model: &Model,
+        text: &str,
+        verdict: Verdict,
+        judging: &Judging,
+    ) -> Verdict {
+        if verdict.language.is_none() {
             return verdict;
         }
         match self.has_two_sides(model, text, verdict.language, judging) {
@@ -168,12 +196,8 @@ impl Judge {
 
     /// What the parts of `text` weigh together; `None` where it has none.
     pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
-        let (cache, mut before) = (&self.cache, EDGE);
-        self.tokens.read(text, |hash| {
-            cache.fetch(hash);
-            model.fetch(pair(before, hash));
-            before = hash;
-        });
+        let cache = &self.cache;
+        self.tokens.read(text, |hash| cache.fetch(hash));
         if self.tokens.list().is_empty() {
             return None;
         }
@@ -233,6 +257,7 @@ impl Judge {
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
+        self.tokens.read(text, |_| ());
         let mut walk = Walk::new();
         for token in self.tokens.list() {
             if walk.step(token).role == Role::Contrast && cuts.len() < MOST_CLAUSES {
@@ -282,7 +307,7 @@ impl Judge {
             if let Some(before) = reasons.last_mut() {
                 before.weight += pair;
             }
-            let span = place(text, token.from)..place(text, token.to);
+            let span = place(text, token.from)..place(text, token.to());
             reasons.push(Reason { span, weight: weigh(weights.sums(1)) + pair });
         }
         let each = 1.0 / (totals.features as f32).sqrt();
@@ -351,20 +376,35 @@ impl Opinion {
     }
 }
 
-/// The label of log-odds against neutral.
-fn verdict(negative: f32, positive: f32, language: Option<Language>) -> Verdict {
-    let largest = negative.max(positive).max(0.0);
-    let [negative, neutral, positive, _] =
-        exponentials([negative - largest, -largest, positive - largest, 0.0]);
-    let all = negative + neutral + positive;
-    let (label, most) = if neutral >= negative && neutral >= positive {
-        (Label::Neutral, neutral)
-    } else if negative > positive {
-        (Label::Negative, negative)
-    } else {
-        (Label::Positive, positive)
+/// The labels of four texts: as many numbers as a processor computes with at once.
+pub(super) fn verdicts(odds: [Odds; 4]) -> [Verdict; 4] {
+    let (negative, positive) = (odds.map(|odds| odds.negative), odds.map(|odds| odds.positive));
+    let each = |one: [f32; 4], other: [f32; 4], both: fn(f32, f32) -> f32| {
+        let mut result = one;
+        result.iter_mut().zip(other).for_each(|(one, other)| *one = both(*one, other));
+        result
     };
-    Verdict { label, score: (positive - negative) / all, confidence: most / all, language }
+    let largest = each(negative, positive, f32::max).map(|odds| odds.max(0.0));
+    let against = |odds: [f32; 4]| exponentials(each(odds, largest, |odds, most| odds - most));
+    let (negative, neutral, positive) = (against(negative), against([0.0; 4]), against(positive));
+    let all = each(each(negative, neutral, |a, b| a + b), positive, |a, b| a + b);
+    let score = each(each(positive, negative, |a, b| a - b), all, |a, b| a / b);
+    let most = each(each(negative, neutral, f32::max), positive, f32::max);
+    let confidence = each(most, all, |a, b| a / b);
+    let mut verdicts = [Verdict::NOTHING; 4];
+    let parts = negative.into_iter().zip(neutral).zip(positive).zip(score).zip(confidence);
+    for ((verdict, odds), part) in verdicts.iter_mut().zip(odds).zip(parts) {
+        let ((((negative, neutral), positive), score), confidence) = part;
+        let label = if neutral >= negative && neutral >= positive {
+            Label::Neutral
+        } else if negative > positive {
+            Label::Negative
+        } else {
+            Label::Positive
+        };
+        *verdict = Verdict { label, score, confidence, language: odds.language };
+    }
+    verdicts
 }
 
 /// e to the power of each of `values`, to six digits, by operations that every machine rounds alike.

@@ -201,14 +201,6 @@ impl Model {
         self.rows.get(row as usize).copied().unwrap_or(ROW_SIGNS)
     }
 
-    /// Have the row of `feature` fetched.
-    #[inline(always)]
-    pub(super) fn fetch(&self, feature: u64) {
-        if let Some(row) = self.rows.get((feature >> (self.shift & 63)) as usize) {
-            super::cache::fetch(row);
-        }
-    }
-
     /// The same one by one.
     pub(super) fn weights(&self, feature: u64) -> [i8; 4] {
         (self.row(feature) ^ ROW_SIGNS).to_le_bytes().map(|weight| weight as i8)

@@ -17,10 +17,30 @@ pub(super) struct Token {
     pub(super) hash: u64,
     /// Where it stands in the text, in bytes of its plain form: see [`place`](super::plain::place).
     pub(super) from: u32,
+    /// Where it ends; in the upper bit, whether a sign ends a clause before it.
+    end: u32,
+}
+
+/// In [`Token::end`]: a sign ends a clause before it. No text is so long.
+const BEGINS_CLAUSE: u32 = 1 << 31;
+
+impl Token {
+    #[inline(always)]
+    fn new(key: Key, hash: u64, from: usize, to: usize, begins_clause: bool) -> Self {
+        let bit = if begins_clause { BEGINS_CLAUSE } else { 0 };
+        Self { key, hash, from: from as u32, end: to as u32 & !BEGINS_CLAUSE | bit }
+    }
+
     /// Where it ends.
-    pub(super) to: u32,
+    pub(super) fn to(&self) -> u32 {
+        self.end & !BEGINS_CLAUSE
+    }
+
     /// A sign ends a clause before it.
-    pub(super) begins_clause: bool,
+    #[inline(always)]
+    pub(super) fn begins_clause(&self) -> bool {
+        self.end & BEGINS_CLAUSE != 0
+    }
 }
 
 /// How a text is written.
@@ -110,13 +130,14 @@ impl Tokens {
                 }
                 if let Some(key) = plain_word(survey, padded, from, letters as usize) {
                     let Some(slot) = slots.next() else { break 'all };
-                    let (hash, to) = (key.hash(), from as u32 + letters);
+                    let (hash, to) = (key.hash(), from + letters as usize);
                     met(hash);
-                    *slot = Token { key, hash, from: from as u32, to, begins_clause };
+                    *slot = Token::new(key, hash, from, to, begins_clause);
                     (before, begins_clause) = (key, false);
                     words += 1;
-                    if survey.may_shout {
-                        speller.writing.is_shouted |= is_shouted(text, from, to as usize);
+                    // One capital is common; two are not.
+                    if survey.may_shout && padded.get(from + 1).is_some_and(u8::is_ascii_uppercase) {
+                        speller.writing.is_shouted |= is_shouted(text, from, to);
                     }
                     continue;
                 }
@@ -135,8 +156,8 @@ impl Tokens {
                         true => key.hash(),
                         false => word_hash(speller.folded.bytes()),
                     };
-                    let to = read_to.min(text.len()) as u32;
-                    *slot = Token { key, hash, from: from as u32, to, begins_clause };
+                    let to = read_to.min(text.len());
+                    *slot = Token::new(key, hash, from, to, begins_clause);
                     (before, begins_clause) = (key, false);
                     words += u32::from(key.is_word());
                 }
@@ -252,7 +273,7 @@ mod tests {
                 [mark @ 0..32, rest @ ..] => (format!("{mark}:"), rest),
                 bytes => (String::new(), bytes),
             };
-            let clause = if token.begins_clause { "| " } else { "" };
+            let clause = if token.begins_clause() { "| " } else { "" };
             format!("{clause}{mark}{}", String::from_utf8_lossy(rest))
         };
         let mut shown: Vec<String> = tokens.list().iter().map(shown).collect();
