@@ -55,7 +55,7 @@ pub(crate) fn jobs(choice: Choice, rows: u64) -> Vec<Job> {
         Choice::Random => vec![random],
         Choice::Dynamodb => vec![dynamodb],
         Choice::All => vec![plain, random, dynamodb],
-        Choice::Memory => Vec::new(),
+        Choice::Memory | Choice::Sentiment => Vec::new(),
         #[cfg(feature = "kafka")]
         Choice::Topic => Vec::new(),
         #[cfg(all(feature = "aws", feature = "kafka"))]

@@ -22,6 +22,7 @@ mod program;
 mod report;
 #[cfg(feature = "opensearch")]
 mod search;
+mod sentiment;
 #[cfg(any(feature = "kafka", feature = "opensearch"))]
 #[path = "../../tests/services/mod.rs"]
 mod services;
@@ -99,6 +100,8 @@ enum Choice {
     /// An embedded index, beside a bare writer of the same engine
     #[cfg(feature = "search")]
     Index,
+    /// A lake with the stage `sentiment`, beside the same lake without it
+    Sentiment,
     /// The three comparisons with DuckDB
     All,
 }
@@ -153,6 +156,7 @@ fn run(options: &Options) -> Result<()> {
 fn measure(options: &Options, setup: &Setup) -> Result<()> {
     match options.job {
         Choice::Memory => return memory::run(options.rows.unwrap_or(MEMORY_ROWS), setup),
+        Choice::Sentiment => return sentiment::run(options.rows.unwrap_or(ROWS), setup),
         #[cfg(feature = "kafka")]
         Choice::Topic => return topic::run(options.rows.unwrap_or(TOPIC_ROWS), setup),
         #[cfg(all(feature = "aws", feature = "kafka"))]

@@ -61,6 +61,12 @@ pub(crate) fn run(folder: &Path, input: &Input, spread: Option<&Spread>) -> Resu
     run_from(folder, From::Archive(input), Into::Folder, input.sample.rows, spread)
 }
 
+/// [`run`] with `stages` between the source and the lake, as YAML.
+pub(crate) fn run_through(folder: &Path, input: &Input, stages: &str) -> Result<Measurement> {
+    let text = pipeline(From::Archive(input), Into::Folder, None);
+    run_text(folder, &format!("{text}transforms: {stages}\n"), Into::Folder, input.sample.rows)
+}
+
 /// [`run`] for `rows` rows from anywhere.
 pub(crate) fn run_from(
     folder: &Path,
@@ -69,9 +75,13 @@ pub(crate) fn run_from(
     rows: u64,
     spread: Option<&Spread>,
 ) -> Result<Measurement> {
+    run_text(folder, &pipeline(from, into, spread), into, rows)
+}
+
+fn run_text(folder: &Path, text: &str, into: Into<'_>, rows: u64) -> Result<Measurement> {
     folders::empty(folder)?;
     let file = folder.join("pipeline.yaml");
-    fs::write(&file, pipeline(from, into, spread))
+    fs::write(&file, text)
         .or_error(ErrorKind::Fatal, || format!("cannot write {}", file.display()))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_acequia"));
     command.arg("run").arg(&file).args(["--until-end", "--json", "--log", "error"]);

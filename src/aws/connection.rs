@@ -45,6 +45,8 @@ struct Shared {
     found: OnceCell<SdkConfig>,
     s3: OnceCell<aws_sdk_s3::Client>,
     dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
+    #[cfg(feature = "comprehend")]
+    comprehend: OnceCell<aws_sdk_comprehend::Client>,
 }
 
 impl Default for Aws {
@@ -73,6 +75,8 @@ impl Aws {
             found,
             s3: OnceCell::new(),
             dynamodb: OnceCell::new(),
+            #[cfg(feature = "comprehend")]
+            comprehend: OnceCell::new(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -97,6 +101,13 @@ impl Aws {
     pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         let make = || async { aws_sdk_dynamodb::Client::new(self.found().await) };
         self.shared.dynamodb.get_or_init(make).await
+    }
+
+    /// The client of Comprehend.
+    #[cfg(feature = "comprehend")]
+    pub async fn comprehend(&self) -> &aws_sdk_comprehend::Client {
+        let make = || async { aws_sdk_comprehend::Client::new(self.found().await) };
+        self.shared.comprehend.get_or_init(make).await
     }
 
     /// Settings from the pipeline, the environment and the machine.

@@ -86,11 +86,28 @@ fn models(stages: &mut [TransformConfig]) -> Vec<(Vec<OwnedStep>, Location<'_>)>
     let mut models = Vec::new();
     for (index, stage) in stages.iter_mut().enumerate() {
         let TransformConfig::Sentiment(sentiment) = stage else { continue };
-        let EngineConfig::Embedded(engine) = &mut sentiment.engine;
-        let mut steps = keys(&["transforms"]);
-        steps.push(OwnedStep::Item(index));
-        steps.extend(keys(&["sentiment", "engine", "embedded", "model"]));
-        models.extend(engine.model.as_mut().map(|file| (steps, Location::Path(file))));
+        let beginning = || {
+            let mut steps = keys(&["transforms"]);
+            steps.push(OwnedStep::Item(index));
+            steps
+        };
+        if let Some(file) = sentiment.intent.as_mut().and_then(|intent| intent.model.as_mut()) {
+            let mut steps = beginning();
+            steps.extend(keys(&["sentiment", "intent", "model"]));
+            models.push((steps, Location::Path(file)));
+        }
+        let (kind, name, file) = match &mut sentiment.engine {
+            EngineConfig::Embedded(engine) => ("embedded", "model", engine.model.as_mut()),
+            #[cfg(feature = "transformer")]
+            EngineConfig::Transformer(engine) => {
+                ("transformer", "folder", Some(&mut engine.folder))
+            }
+            #[cfg(feature = "comprehend")]
+            EngineConfig::Comprehend(_) => continue,
+        };
+        let mut steps = beginning();
+        steps.extend(keys(&["sentiment", "engine", kind, name]));
+        models.extend(file.map(|file| (steps, Location::Path(file))));
     }
     models
 }

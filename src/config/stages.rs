@@ -44,6 +44,10 @@ pub(super) fn transforms(
         schema = match stage.check(&schema, system) {
             Ok(checked) => {
                 check.reads_message |= checked.reads_message;
+                if let Some(warning) = checked.warning {
+                    let warning = setting_finding(check, &steps, warning);
+                    check.warnings.extend([warning]);
+                }
                 checked.schema
             }
             Err(Mistake::Sql(error)) => {

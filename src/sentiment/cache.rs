@@ -68,7 +68,10 @@ impl Default for Cache {
 
 /// Have the memory of `value` fetched while other work goes on: it is asked for soon.
 #[inline(always)]
-#[allow(unsafe_code, reason = "a hint to the processor, which reads nothing, of a place that is there")]
+#[allow(
+    unsafe_code,
+    reason = "a hint to the processor, which reads nothing, of a place that is there"
+)]
 pub(super) fn fetch<T>(value: &T) {
     #[cfg(target_arch = "x86_64")]
     unsafe {

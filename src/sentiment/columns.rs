@@ -168,7 +168,8 @@ static LANGUAGES: LazyLock<StringViewArray> = LazyLock::new(|| {
 });
 
 /// Words by their numbers in a list: they are taken from it all at once in the end.
-struct Builder {
+#[derive(Debug)]
+pub(crate) struct Builder {
     labels: Vec<u32>,
     scores: Vec<f64>,
     confidences: Vec<f64>,
@@ -176,7 +177,7 @@ struct Builder {
 }
 
 impl Builder {
-    fn with_capacity(rows: usize) -> Self {
+    pub(crate) fn with_capacity(rows: usize) -> Self {
         Self {
             labels: Vec::with_capacity(rows),
             scores: Vec::with_capacity(rows),
@@ -185,8 +186,9 @@ impl Builder {
         }
     }
 
+    /// The next row has this verdict.
     #[inline]
-    fn push(&mut self, verdict: &Verdict) {
+    pub(crate) fn push(&mut self, verdict: &Verdict) {
         self.labels.push(match verdict.label {
             Label::Positive => 0,
             Label::Neutral => 1,
@@ -202,14 +204,16 @@ impl Builder {
         });
     }
 
-    fn push_null(&mut self) {
+    /// The next row has none.
+    pub(crate) fn push_null(&mut self) {
         self.labels.push(NO_LABEL);
         self.scores.push(0.0);
         self.confidences.push(0.0);
         self.languages.push(NO_LANGUAGE);
     }
 
-    fn finish(self, model: &str) -> Result<Verdicts, ArrowError> {
+    /// The columns; `model` is stamped on every row with a verdict.
+    pub(crate) fn finish(self, model: &str) -> Result<Verdicts, ArrowError> {
         let mut counts = [0; NO_LABEL as usize];
         for label in &self.labels {
             if let Some(count) = counts.get_mut(*label as usize) {

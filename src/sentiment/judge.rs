@@ -109,12 +109,12 @@ pub struct Judge {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Totals {
     /// Negative and positive in Spanish, the same in English.
-    weights: [i32; 4],
-    features: i32,
-    spanishness: i32,
+    pub(super) weights: [i32; 4],
+    pub(super) features: i32,
+    pub(super) spanishness: i32,
     /// Features of all words, for the language.
-    word_features: i32,
-    has_words: bool,
+    pub(super) word_features: i32,
+    pub(super) has_words: bool,
 }
 
 impl Totals {
@@ -202,8 +202,7 @@ impl Judge {
             return None;
         }
         let (weights, rows, counts) = self.sum(model);
-        let (mut spanishness, features, mut word_features) =
-            counts.parts(self.tokens.list().len());
+        let (mut spanishness, features, mut word_features) = counts.parts(self.tokens.list().len());
         let Writing { has_words, has_spanish_signs, .. } = self.tokens.writing;
         if has_spanish_signs {
             spanishness += i32::from(model.spanishness(SPANISH_SIGNS));

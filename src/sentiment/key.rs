@@ -8,6 +8,8 @@ pub(super) const KEY_BYTES: usize = 15;
 pub(super) const LONGEST_TOKEN: usize = 40;
 /// In the last byte of a key: the others are the token's bytes.
 const IS_SHORT: u64 = 0x80 << 56;
+/// In the last byte of a key: the bytes are kept elsewhere. A key of nothing has neither.
+const IS_LONG: u64 = 0x10 << 56;
 /// In the last byte of a key: the token is no word.
 const IS_THING: u64 = 0x40 << 56;
 /// In the last byte of a key: a negation covers the word.
@@ -62,7 +64,7 @@ impl Key {
     pub(super) fn of(folded: &Folded, place: usize) -> Self {
         let thing = if is_word(folded.bytes()) { 0 } else { IS_THING };
         if folded.length > KEY_BYTES {
-            return Self { first: place as u64, second: thing };
+            return Self { first: place as u64, second: IS_LONG | thing };
         }
         let (halves, _) = folded.bytes.as_chunks::<8>();
         let half = |index: usize| halves.get(index).map_or(0, |half| u64::from_le_bytes(*half));
@@ -183,13 +185,16 @@ mod tests {
         }
         let long = Key::of(&Folded::from(b"dieciseis letras".as_slice()), 7);
         assert_eq!((long.is_short(), long.is_word(), long.first), (false, true, 7));
+        assert_ne!(Key::of(&Folded::from(b"dieciseis letras".as_slice()), 0), Key::default());
         assert!(!key("\u{2}👩‍👩‍👧‍👦".as_bytes()).is_word());
     }
 
     #[test]
     fn words_have_hashes_of_their_own() {
-        let text = "palabras de cualquier largo, y algunas que pasan de quince letras: impostergablemente";
-        let parts = (0..text.len()).flat_map(|from| (from..=text.len()).map(move |to| &text[from..to]));
+        let text =
+            "palabras de cualquier largo, y algunas que pasan de quince letras: impostergablemente";
+        let parts =
+            (0..text.len()).flat_map(|from| (from..=text.len()).map(move |to| &text[from..to]));
         let parts: std::collections::HashSet<&str> = parts.collect();
         let hashes: std::collections::HashSet<u64> =
             parts.iter().map(|part| word_hash(part.as_bytes())).collect();

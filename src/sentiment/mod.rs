@@ -12,6 +12,7 @@ pub mod columns;
 mod faces;
 pub mod features;
 mod fold;
+pub mod intent;
 pub mod judge;
 mod key;
 pub mod model;

@@ -85,10 +85,7 @@ mod tests {
 
     #[test]
     fn letters_lose_their_accents_and_keep_their_case() {
-        assert_eq!(
-            plain("¿Qué PASÓ, señor? 👍 字"),
-            (" Que PASO, senor? 👍 字".to_owned(), true)
-        );
+        assert_eq!(plain("¿Qué PASÓ, señor? 👍 字"), (" Que PASO, senor? 👍 字".to_owned(), true));
         assert_eq!(plain("naïve çà et là"), ("naive ca et la".to_owned(), false));
     }
 

@@ -136,7 +136,8 @@ impl Tokens {
                     (before, begins_clause) = (key, false);
                     words += 1;
                     // One capital is common; two are not.
-                    if survey.may_shout && padded.get(from + 1).is_some_and(u8::is_ascii_uppercase) {
+                    if survey.may_shout && padded.get(from + 1).is_some_and(u8::is_ascii_uppercase)
+                    {
                         speller.writing.is_shouted |= is_shouted(text, from, to);
                     }
                     continue;
@@ -261,6 +262,7 @@ fn may_be_laughter(key: Key) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key::LONGEST_TOKEN;
     use super::*;
 
     fn read(text: &str) -> String {
@@ -337,6 +339,6 @@ mod tests {
             read(text);
         }
         assert_eq!(read(&"a ".repeat(5000)).split(' ').count(), MOST_TOKENS);
-        assert_eq!(read(&"ab".repeat(5000)).len(), LONGEST_WORD);
+        assert_eq!(read(&"ab".repeat(5000)).len(), LONGEST_TOKEN);
     }
 }

@@ -127,7 +127,10 @@ impl<'a> Speller<'a> {
                     _ => Found::End,
                 }
             }
-            fold::Folded::Letter(_) | fold::Folded::Nothing | fold::Folded::Apostrophe | fold::Folded::Space => {
+            fold::Folded::Letter(_)
+            | fold::Folded::Nothing
+            | fold::Folded::Apostrophe
+            | fold::Folded::Space => {
                 self.at += character.len_utf8();
                 Found::Nothing
             }
@@ -189,7 +192,10 @@ impl<'a> Speller<'a> {
             }
             fold::Folded::Nothing | fold::Folded::Apostrophe => {}
             // Letters that fold to ASCII are that in a plain text.
-            fold::Folded::Letter(_) | fold::Folded::Picture | fold::Folded::Sign | fold::Folded::Space => return false,
+            fold::Folded::Letter(_)
+            | fold::Folded::Picture
+            | fold::Folded::Sign
+            | fold::Folded::Space => return false,
         }
         self.at += character.len_utf8();
         true

@@ -30,12 +30,18 @@ const COUNTERS: [(&str, &str, Count); 7] = [
 ];
 
 /// Counters of the process alone.
-const PROCESS_COUNTERS: [(&str, &str, Count); 3] = [
+const PROCESS_COUNTERS: [(&str, &str, Count); 5] = [
     ("checkpoint_swaps", "Checkpoint documents replaced", |counts| read(&counts.swaps)),
     ("checkpoint_conflicts", "Checkpoint swaps that were refused", |counts| {
         read(&counts.conflicts)
     }),
     ("retries", "Steps done again after a failure", |counts| read(&counts.retries)),
+    ("remote_sentiment_units", "Units of text that a remote engine was paid for", |counts| {
+        read(&counts.remote_units)
+    }),
+    ("refused_sentiment_texts", "Texts that an engine refused to judge", |counts| {
+        read(&counts.refused_texts)
+    }),
 ];
 
 type Gauge = fn(&Lane) -> Option<f64>;

@@ -60,6 +60,8 @@ pub(super) struct Counts {
     pub(super) swaps: AtomicU64,
     pub(super) conflicts: AtomicU64,
     pub(super) retries: AtomicU64,
+    pub(super) remote_units: AtomicU64,
+    pub(super) refused_texts: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -205,6 +207,16 @@ impl Metrics {
     pub fn swap_conflict(&self) {
         self.0.counts.conflicts.fetch_add(1, Ordering::Relaxed);
     }
+    /// A remote engine was asked for texts of so many units, by which it is paid for.
+    pub fn asked_remotely(&self, units: u64) {
+        self.0.counts.remote_units.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// An engine refuses a text for good: its row has no sentiment.
+    pub fn refused_text(&self) {
+        self.0.counts.refused_texts.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A failed step is done again.
     pub fn retried(&self) {
         self.0.counts.retries.fetch_add(1, Ordering::Relaxed);

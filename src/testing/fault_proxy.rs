@@ -281,7 +281,7 @@ async fn exchange(mut client: TcpStream, state: &State) -> io::Result<()> {
 
 /// The head, without what concerns the connection, and the body; `None` where the client only
 /// looked in.
-async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
+pub(super) async fn read_request(client: &mut TcpStream) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

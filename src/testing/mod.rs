@@ -1,6 +1,8 @@
 //! Doubles and conformance suites for tests and benches.
 
 mod changes;
+#[cfg(feature = "comprehend")]
+pub mod comprehend_stub;
 pub mod conformance;
 pub mod connection_proxy;
 pub mod fault_proxy;

@@ -30,6 +30,8 @@ pub struct Checked {
     pub schema: SchemaRef,
     /// True where it reads what a broker carries around a message's value.
     pub reads_message: bool,
+    /// What is allowed and has to be known.
+    pub warning: Option<SettingMistake>,
 }
 
 /// What is wrong with a stage.

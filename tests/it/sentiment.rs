@@ -152,7 +152,7 @@ fn a_model_of_ones_own_is_trained_and_used() {
     let figures = fs::read_to_string(folder.path("figures.md")).unwrap();
     assert!(figures.contains("| ours | es | test |") && figures.contains("a quarter"), "{figures}");
 
-    let model = Model::read(fs::read(folder.path("ours.bin")).unwrap().into()).unwrap();
+    let model = Model::read(&fs::read(folder.path("ours.bin")).unwrap()).unwrap();
     let manifest = fs::read(folder.path("ours.manifest.json")).unwrap();
     assert_eq!(model.manifest(), <[u8; 32]>::from(Sha256::digest(&manifest)));
 

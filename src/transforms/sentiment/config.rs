@@ -28,6 +28,34 @@ pub struct SentimentConfig {
     /// A text whose clauses feel the opposite of each other, both strongly, is MIXED.
     #[serde(default)]
     pub mixed: bool,
+    /// What the text asks for, beside how it feels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<IntentConfig>,
+}
+
+/// What a text asks for: rules first, then a model. At least one of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IntentConfig {
+    /// The column that the stage adds, with the name of an intent; NULL where none is told.
+    pub into: String,
+    /// Rules in their order: the first one of which a phrase is found says the intent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<IntentRule>,
+    /// A model file that `train_intents` wrote. It is asked where no rule says anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+}
+
+/// One intent and how it is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IntentRule {
+    /// Its name in the column.
+    pub intent: String,
+    /// Words and idioms, as whole words, whatever their case and accents. One that ends in `*`
+    /// matches any ending: `factur*`.
+    pub phrases: Vec<String>,
 }
 
 /// Names of the columns that the stage adds; what has no name is not added.
@@ -71,6 +99,13 @@ pub enum EngineConfig {
     /// A small model for Spanish and English, inside the program: offline, and the same text always
     /// has the same label.
     Embedded(EmbeddedConfig),
+    /// A transformer of your own, computed by the program: slow, and better where it was trained well.
+    #[cfg(feature = "transformer")]
+    Transformer(TransformerConfig),
+    /// Amazon Comprehend, asked for each text once: BatchDetectSentiment. A replay may label
+    /// differently, since its model changes.
+    #[cfg(feature = "comprehend")]
+    Comprehend(ComprehendConfig),
 }
 
 impl Default for EngineConfig {
@@ -86,6 +121,91 @@ pub struct EmbeddedConfig {
     /// A model file of your own, as `train_sentiment` writes it; the program's own by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+}
+
+/// A sequence classifier of the kind of XLM-RoBERTa, on this machine's processor.
+#[cfg(feature = "transformer")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TransformerConfig {
+    /// The folder with `config.json`, `tokenizer.json` and `model.safetensors`.
+    pub folder: String,
+    /// What the model calls negative, neutral and positive, where it does not call them that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelNames>,
+    /// A longer text is cut after so many of the model's tokens.
+    #[serde(default = "default_max_tokens")]
+    #[schemars(range(min = 8, max = 8192))]
+    pub max_tokens: usize,
+    /// Texts that are computed at once.
+    #[serde(default = "default_batch_size")]
+    #[schemars(range(min = 1, max = 256))]
+    pub batch_size: usize,
+}
+
+/// The names of a model's labels, as its `config.json` has them in `id2label`.
+#[cfg(feature = "transformer")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelNames {
+    /// Of negative texts.
+    pub negative: String,
+    /// Of neutral texts.
+    pub neutral: String,
+    /// Of positive texts.
+    pub positive: String,
+}
+
+#[cfg(feature = "transformer")]
+fn default_max_tokens() -> usize {
+    128
+}
+
+#[cfg(feature = "transformer")]
+fn default_batch_size() -> usize {
+    32
+}
+
+/// How Comprehend is asked. `aws` has the region, and how to log in.
+#[cfg(feature = "comprehend")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ComprehendConfig {
+    /// Calls on their way at once, of 25 texts each.
+    #[serde(default = "default_requests_at_once")]
+    #[schemars(range(min = 1, max = 32))]
+    pub requests_at_once: usize,
+    /// The language that a text is asked in of which none can be told: one of pictures alone.
+    #[serde(default)]
+    pub fallback_language: FallbackLanguage,
+}
+
+#[cfg(feature = "comprehend")]
+fn default_requests_at_once() -> usize {
+    4
+}
+
+/// A language of texts without words.
+#[cfg(feature = "comprehend")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FallbackLanguage {
+    /// Spanish.
+    #[default]
+    Es,
+    /// English.
+    En,
+}
+
+#[cfg(feature = "comprehend")]
+impl FallbackLanguage {
+    /// Its code.
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Es => "es",
+            Self::En => "en",
+        }
+    }
 }
 
 /// Shares of labels. They need not add up to 1.

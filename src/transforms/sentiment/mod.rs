@@ -1,13 +1,20 @@
-//! Adds the sentiment of a text, judged by the model of [`crate::sentiment`].
+//! Adds the sentiment of a text, judged by the model of [`crate::sentiment`] or by another engine.
 //!
 //! A row that a filter has let go is not judged: its new columns are NULL, and nobody reads them.
 
+#[cfg(feature = "transformer")]
+mod classifier;
+#[cfg(feature = "comprehend")]
+mod comprehend;
 mod config;
-
+mod engine;
+mod engines;
+mod intents;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "transformer")]
+mod transformer;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray as _, RecordBatch, StringViewArray, make_array};
@@ -15,7 +22,15 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 
-pub use config::{EmbeddedConfig, EngineConfig, IntoColumns, Priors, SentimentConfig};
+use engine::Asking;
+
+#[cfg(feature = "comprehend")]
+pub use config::{ComprehendConfig, FallbackLanguage};
+pub use config::{
+    EmbeddedConfig, EngineConfig, IntentConfig, IntentRule, IntoColumns, Priors, SentimentConfig,
+};
+#[cfg(feature = "transformer")]
+pub use config::{LabelNames, TransformerConfig};
 
 use super::{Checked, SettingMistake};
 use crate::component::{Context, Transform};
@@ -24,21 +39,29 @@ use crate::document::closest;
 use crate::error::{Error, ErrorKind, Result, ResultExt};
 use crate::event::batch::BeforeImage;
 use crate::event::{Batch, Operation, system};
-use crate::sentiment::columns::{Judges, MEMBERS, Wanted};
-use crate::sentiment::{Judging, Model, model};
+use crate::sentiment::columns::{Judges, MEMBERS, Verdicts, Wanted};
+use crate::sentiment::intent::Intents;
 use crate::telemetry::metrics::Metrics;
 
 /// The schema of the stage's rows, if its settings are sound.
 pub fn check(config: &SentimentConfig, input: &SchemaRef) -> Result<Checked, SettingMistake> {
     let stage = Work::new(config, input)?;
-    Ok(Checked { schema: stage.schema, reads_message: false })
+    let warning = engines::check(config)?;
+    Ok(Checked { schema: stage.schema, reads_message: false, warning })
 }
 
 /// The stage.
 pub struct SentimentTransform {
     work: Arc<Work>,
+    judge: Judge,
     compute: Arc<dyn Compute>,
     metrics: Metrics,
+}
+
+/// What judges.
+enum Judge {
+    Embedded(Arc<Judges>),
+    Engine(Asking),
 }
 
 impl SentimentTransform {
@@ -49,8 +72,35 @@ impl SentimentTransform {
         context: &Context,
     ) -> Result<Self, SettingMistake> {
         let work = Arc::new(Work::new(config, input)?);
+        let judge = engines::build(config, context)?;
         let (compute, metrics) = (context.compute.clone(), context.metrics.clone());
-        Ok(Self { work, compute, metrics })
+        Ok(Self { work, judge, compute, metrics })
+    }
+
+    /// `rows` with the stage's columns, and how many of those that are wanted have each label.
+    async fn judge(
+        &self,
+        rows: RecordBatch,
+        wanted: BooleanBuffer,
+    ) -> Result<(RecordBatch, [u64; 4])> {
+        let work = self.work.clone();
+        match &self.judge {
+            Judge::Embedded(judges) => {
+                let judges = judges.clone();
+                let judge = move || {
+                    let (texts, languages) = work.texts(&rows)?;
+                    let verdicts = judges.verdicts(&texts, languages.as_ref(), is(&wanted));
+                    let said = || "cannot judge the rows of a sentiment stage".to_owned();
+                    work.answered(&rows, &wanted, verdicts.or_error(ErrorKind::Fatal, said)?)
+                };
+                compute::run(&self.compute, judge).await?
+            }
+            Judge::Engine(engine) => {
+                let (texts, languages) = work.texts(&rows)?;
+                let verdicts = engine.verdicts(&texts, languages.as_ref(), is(&wanted)).await?;
+                work.answered(&rows, &wanted, verdicts)
+            }
+        }
     }
 }
 
@@ -60,21 +110,36 @@ impl Transform for SentimentTransform {
         self.work.schema.clone()
     }
 
-    async fn apply(&self, batch: Batch) -> Result<Batch> {
-        let work = self.work.clone();
-        let (batch, counts) = compute::run(&self.compute, move || work.apply(batch)).await??;
+    async fn apply(&self, mut batch: Batch) -> Result<Batch> {
+        let wanted = self.work.wanted(&batch)?;
+        let (rows, counts) = self.judge(batch.rows, wanted).await?;
+        if let Some(before) = batch.before.take() {
+            // An image is an item as it was: its text is judged whatever happened to it later.
+            let wanted = match &before.kept {
+                Some(kept) => &before.present & kept,
+                None => before.present.clone(),
+            };
+            let (rows, _) = self.judge(before.rows, wanted).await?;
+            batch.before = Some(BeforeImage { rows, ..before });
+        }
+        batch.rows = rows;
         self.metrics.judged(counts);
         Ok(batch)
     }
 }
 
-/// What the stage does, without the threads to do it on.
+/// Whether a row is wanted.
+fn is(wanted: &BooleanBuffer) -> impl Fn(usize) -> Wanted + Send + '_ {
+    |row| if wanted.value(row) { Wanted::Verdict } else { Wanted::Null }
+}
+
+/// The columns of the stage: which it reads, and which it adds.
 struct Work {
     text: Column,
     language: Option<Column>,
-    judges: Arc<Judges>,
     /// Which members of a verdict become columns.
     kept: [bool; 5],
+    intents: Option<Intents>,
     schema: SchemaRef,
 }
 
@@ -90,50 +155,44 @@ impl Work {
         let text = Column::find(&config.text, input, "text")?;
         let language = config.language.as_ref();
         let language = language.map(|path| Column::find(path, input, "language")).transpose()?;
-        let schema = output_schema(&config.into, input)?;
-        let judges = judges(config)?;
+        let schema = output_schema(config, input)?;
         let kept = config.into.names().map(|(_, name)| name.is_some());
-        Ok(Self { text, language, judges, kept, schema })
+        let intents = config.intent.as_ref().map(intents::read).transpose()?;
+        Ok(Self { text, language, kept, intents, schema })
     }
 
-    /// The batch with its new columns, and how many of its rows have each label.
-    fn apply(&self, mut batch: Batch) -> Result<(Batch, [u64; 4])> {
-        let removes = |row: usize| Operation::word_removes(batch.system.op.value(row));
-        let (rows, counts) = self.judge(&batch.rows, batch.kept.as_ref(), removes)?;
-        if let Some(before) = batch.before.take() {
-            // An image is an item as it was: its text is judged whatever happened to it later.
-            let wanted = match &before.kept {
-                Some(kept) => &before.present & kept,
-                None => before.present.clone(),
-            };
-            let (rows, _) = self.judge(&before.rows, Some(&wanted), |_| false)?;
-            batch.before = Some(BeforeImage { rows, ..before });
-        }
-        batch.rows = rows;
-        Ok((batch, counts))
+    /// The rows that get a verdict: those that are kept, but for deletes without a text.
+    fn wanted(&self, batch: &Batch) -> Result<BooleanBuffer> {
+        let texts = self.text.take(&batch.rows)?;
+        Ok(BooleanBuffer::collect_bool(batch.len(), |row| {
+            let is_kept = batch.kept.as_ref().is_none_or(|kept| kept.value(row));
+            let removes = || Operation::word_removes(batch.system.op.value(row));
+            is_kept && (texts.is_valid(row) || !removes())
+        }))
     }
 
-    /// `rows` with the columns of the verdicts. `removes` says of a row that it is a delete.
-    fn judge(
+    /// The texts of `rows`, and their languages where the data has them.
+    fn texts(&self, rows: &RecordBatch) -> Result<(StringViewArray, Option<StringViewArray>)> {
+        let languages = self.language.as_ref().map(|column| column.take(rows)).transpose()?;
+        Ok((self.text.take(rows)?, languages))
+    }
+
+    /// `rows` with the columns of the verdicts and of the intents, and the verdicts' labels.
+    fn answered(
         &self,
         rows: &RecordBatch,
-        kept: Option<&BooleanBuffer>,
-        removes: impl Fn(usize) -> bool,
+        wanted: &BooleanBuffer,
+        verdicts: Verdicts,
     ) -> Result<(RecordBatch, [u64; 4])> {
-        let texts = self.text.take(rows)?;
-        let languages = self.language.as_ref().map(|column| column.take(rows)).transpose()?;
-        let verdicts = self.judges.verdicts(&texts, languages.as_ref(), |row| {
-            let is_kept = kept.is_none_or(|kept| kept.value(row));
-            match is_kept && (texts.is_valid(row) || !removes(row)) {
-                true => Wanted::Verdict,
-                false => Wanted::Null,
-            }
-        });
+        let said = || "cannot add columns to rows of a sentiment stage".to_owned();
         let counts = verdicts.counts;
         let new = verdicts.columns().into_iter().zip(self.kept);
         let new = new.filter_map(|(column, is_kept)| is_kept.then_some(column));
-        let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain(new).collect();
-        let said = || "cannot add columns to rows of a sentiment stage".to_owned();
+        let mut columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain(new).collect();
+        if let Some(intents) = &self.intents {
+            let column = intents.column(&self.text.take(rows)?, |row| wanted.value(row));
+            columns.push(column.or_error(ErrorKind::Fatal, said)?);
+        }
         let rows = RecordBatch::try_new(self.schema.clone(), columns);
         Ok((rows.or_error(ErrorKind::Fatal, said)?, counts))
     }
@@ -221,7 +280,7 @@ fn texts(schema: &Schema) -> Vec<String> {
 }
 
 /// The columns of `input` and those that the stage adds.
-fn output_schema(into: &IntoColumns, input: &SchemaRef) -> Result<SchemaRef, SettingMistake> {
+fn output_schema(config: &SentimentConfig, input: &SchemaRef) -> Result<SchemaRef, SettingMistake> {
     let mistake = |path, what: String, allowed: &str| SettingMistake {
         path,
         what,
@@ -229,9 +288,8 @@ fn output_schema(into: &IntoColumns, input: &SchemaRef) -> Result<SchemaRef, Set
         meant: None,
     };
     let mut fields: Vec<Arc<Field>> = input.fields().iter().cloned().collect();
-    for ((setting, name), member) in into.names().into_iter().zip(MEMBERS.iter()) {
-        let Some(name) = name else { continue };
-        let wrong = |what: String, allowed| mistake(vec!["into", setting], what, allowed);
+    let mut add = |path: [&'static str; 2], name: &str, kind: &DataType| {
+        let wrong = |what: String, allowed| mistake(path.to_vec(), what, allowed);
         if name.is_empty() || system::NAMES.contains(&name) {
             let what = format!("`{name}` is no name for a column");
             return Err(wrong(what, "a name that is not empty and not one of the system columns"));
@@ -243,35 +301,20 @@ fn output_schema(into: &IntoColumns, input: &SchemaRef) -> Result<SchemaRef, Set
                 "a new name; rename the old column in a SQL stage before this one",
             ));
         }
-        fields.push(Arc::new(Field::new(name, member.data_type().clone(), true)));
+        fields.push(Arc::new(Field::new(name, kind.clone(), true)));
+        Ok(())
+    };
+    for ((setting, name), member) in config.into.names().into_iter().zip(MEMBERS.iter()) {
+        if let Some(name) = name {
+            add(["into", setting], name, member.data_type())?;
+        }
+    }
+    if let Some(intent) = &config.intent {
+        add(["intent", "into"], &intent.into, &DataType::Utf8View)?;
     }
     if fields.len() == input.fields().len() {
         let all = "at least one of label, score, confidence, language, model";
         return Err(mistake(vec!["into"], "names no column".to_owned(), all));
     }
     Ok(Arc::new(Schema::new(fields)))
-}
-
-/// What judges by the settings.
-fn judges(config: &SentimentConfig) -> Result<Arc<Judges>, SettingMistake> {
-    let EngineConfig::Embedded(engine) = &config.engine;
-    let mistake = |error: Error| SettingMistake {
-        path: vec!["engine", "embedded", "model"],
-        what: error.to_string(),
-        allowed: "a model file that `train_sentiment` of this version wrote".to_owned(),
-        meant: None,
-    };
-    let judging = Judging { mixed: config.mixed, ..Judging::default() };
-    let judging = match config.priors {
-        None => judging,
-        Some(Priors { negative, neutral, positive }) => {
-            judging.with_shares(negative, neutral, positive)
-        }
-    };
-    let model = match &engine.model {
-        None if judging == Judging::default() => return Judges::built_in().map_err(mistake),
-        None => Model::built_in(),
-        Some(path) => model::read_file(Path::new(path)),
-    };
-    Ok(Arc::new(Judges::new(model.map_err(mistake)?, judging)))
 }

@@ -10,8 +10,9 @@ use super::*;
 use crate::event::batch::RawRows;
 use crate::event::system::UTC;
 use crate::event::{Position, PositionRange, SystemColumns};
+use crate::sentiment::Model;
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     let text = |name: &str| Field::new(name, DataType::Utf8View, true);
     let members = Fields::from(vec![text("body"), text("language")]);
     Arc::new(Schema::new(vec![
@@ -22,12 +23,12 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn config(yaml: &str) -> SentimentConfig {
+pub(super) fn config(yaml: &str) -> SentimentConfig {
     serde_saphyr::from_str(yaml).unwrap()
 }
 
 /// Rows with a content and a note's body and language.
-fn batch(rows: &[(&str, Option<&str>, Option<(&str, &str)>)]) -> Batch {
+pub(super) fn batch(rows: &[(&str, Option<&str>, Option<(&str, &str)>)]) -> Batch {
     let column = |texts: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringViewArray::from(texts)) };
     let contents = column(rows.iter().map(|row| row.1).collect());
     let bodies =
@@ -76,7 +77,7 @@ fn apply(yaml: &str, batch: Batch) -> Batch {
 }
 
 /// The texts of a column, `-` for a null.
-fn texts_of(rows: &RecordBatch, name: &str) -> Vec<String> {
+pub(super) fn texts_of(rows: &RecordBatch, name: &str) -> Vec<String> {
     let column = arrow::compute::cast(rows.column_by_name(name).unwrap(), &DataType::Utf8).unwrap();
     let column = column.as_string::<i32>();
     column.iter().map(|text| text.unwrap_or("-").to_owned()).collect()
@@ -195,4 +196,42 @@ fn mistakes_say_what_is_there() {
     into.label: `` is no name for a column; a name that is not empty and not one of the system columns
     engine.embedded.model: cannot read /nowhere/model.bin: No such file or directory (os error 2); a model file that `train_sentiment` of this version wrote
     ");
+}
+
+#[test]
+fn intents_are_told_by_rules() {
+    let yaml = "{ text: content, into: { label: l }, intent: { into: asks, rules: [ \
+                { intent: complaint, phrases: [pésimo servicio] }, \
+                { intent: billing, phrases: ['factur*', me cobraron] } ] } }";
+    let rows = [
+        ("insert", Some("PESIMO SERVICIO con mi factura"), None),
+        ("insert", Some("necesito facturación"), None),
+        ("insert", Some("hola"), None),
+        ("insert", None, None),
+        ("delete", Some("me cobraron"), None),
+        ("delete", None, None),
+    ];
+    let mut batch = batch(&rows);
+    batch.kept = Some(BooleanBuffer::from(vec![true, true, true, true, true, true]));
+    let done = apply(yaml, batch);
+    let asks = ["complaint", "billing", "-", "-", "billing", "-"];
+    assert_eq!(texts_of(&done.rows, "asks"), asks);
+    let schema = done.rows.schema();
+    assert_eq!(schema.fields().last().unwrap().name(), "asks");
+}
+
+#[test]
+fn what_is_wrong_with_intents_is_said() {
+    let wrong = |intent: &str| {
+        let yaml = format!("{{ text: content, into: {{ label: l }}, intent: {intent} }}");
+        let mistake = check(&config(&yaml), &schema()).unwrap_err();
+        format!("{}: {}; {}", mistake.path.join("."), mistake.what, mistake.allowed)
+    };
+    insta::assert_snapshot!(wrong("{ into: asks }"), @"");
+    insta::assert_snapshot!(wrong("{ into: content, rules: [ { intent: a, phrases: [b] } ] }"), @"");
+    insta::assert_snapshot!(
+        wrong("{ into: asks, rules: [ { intent: a, phrases: [b] }, { intent: c, phrases: [d, B] } ] }"),
+        @""
+    );
+    insta::assert_snapshot!(wrong("{ into: asks, model: /nowhere/intents.bin }"), @"");
 }

@@ -67,7 +67,7 @@ impl ScalarUDFImpl for SentimentFunction {
         let verdicts = judges.verdicts(text, texts.next(), |row| match text.is_valid(row) {
             true => Wanted::Verdict,
             false => Wanted::Null,
-        });
+        })?;
         let verdicts = verdicts.into_struct(text.logical_nulls())?;
         Ok(match is_constant {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&verdicts, 0)?),

@@ -56,7 +56,11 @@ pub fn check_select(
     system: &SystemSchema,
 ) -> Result<Checked, SqlError> {
     let program = plan::compile_select(sql, input, system)?;
-    Ok(Checked { schema: program.schema().clone(), reads_message: program.reads_message() })
+    Ok(Checked {
+        schema: program.schema().clone(),
+        reads_message: program.reads_message(),
+        warning: None,
+    })
 }
 
 /// Everything that [`SqlFilter::new`] checks, without a context; true where it reads what a broker
