@@ -140,7 +140,11 @@ fn what_fails_is_asked_again_and_only_that() {
     };
     assert_eq!(texts_of(&done.rows, "l"), ["NEGATIVE", "POSITIVE", "NEGATIVE"]);
     failures.dedup();
-    insta::assert_snapshot!(failures.join("\n"), @"");
+    insta::assert_snapshot!(failures.join("\n"), @r"
+    Comprehend failed on a text: as told
+    Comprehend left a text without an answer
+    cannot ask Comprehend for sentiments: the server is busy or failing (as told)
+    ");
     let english = stub.asked().iter().filter(|asked| asked.language == "en").count();
     assert_eq!(english, 1, "an answer is kept though another call failed");
 }
@@ -150,7 +154,10 @@ fn without_permission_it_says_which() {
     let stub = ComprehendStub::start(|_| Answer::Refusal(400, "AccessDeniedException")).unwrap();
     let error = apply(&stage(&context(&stub), ""), &["no me llega"]).err().unwrap();
     assert!(error.is_retryable());
-    insta::assert_snapshot!(error, @"");
+    insta::assert_snapshot!(
+        error,
+        @"cannot ask Comprehend for sentiments: the credentials do not allow it: grant them `comprehend:BatchDetectSentiment` there (as told)"
+    );
 }
 
 #[test]

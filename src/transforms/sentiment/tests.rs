@@ -227,11 +227,11 @@ fn what_is_wrong_with_intents_is_said() {
         let mistake = check(&config(&yaml), &schema()).unwrap_err();
         format!("{}: {}; {}", mistake.path.join("."), mistake.what, mistake.allowed)
     };
-    insta::assert_snapshot!(wrong("{ into: asks }"), @"");
-    insta::assert_snapshot!(wrong("{ into: content, rules: [ { intent: a, phrases: [b] } ] }"), @"");
+    insta::assert_snapshot!(wrong("{ into: asks }"), @"intent: says nothing about how intents are told; `rules`, `model`, or both");
+    insta::assert_snapshot!(wrong("{ into: content, rules: [ { intent: a, phrases: [b] } ] }"), @"intent.into: there is a column `content` already; a new name; rename the old column in a SQL stage before this one");
     insta::assert_snapshot!(
         wrong("{ into: asks, rules: [ { intent: a, phrases: [b] }, { intent: c, phrases: [d, B] } ] }"),
-        @""
+        @"intent.rules: rule 2, phrase 2: `B` is a phrase of rule 1 already; phrases of words, each in one rule, with a `*` at the end at most"
     );
-    insta::assert_snapshot!(wrong("{ into: asks, model: /nowhere/intents.bin }"), @"");
+    insta::assert_snapshot!(wrong("{ into: asks, model: /nowhere/intents.bin }"), @"intent.model: cannot read /nowhere/intents.bin: No such file or directory (os error 2); a model file that `train_intents` of this version wrote");
 }

@@ -14,10 +14,12 @@ use std::path::Path;
 
 use candle_core::safetensors::BufferedSafetensors;
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Activation, Linear, Module as _, VarBuilder};
-use candle_transformers::models::bert::{self, BertModel};
-use candle_transformers::models::xlm_roberta::{self, XLMRobertaForSequenceClassification};
+use candle_nn::{Linear, Module as _, VarBuilder};
+use candle_transformers::models::bert::BertModel;
+use candle_transformers::models::xlm_roberta::XLMRobertaForSequenceClassification as Roberta;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokenizers::{PostProcessor as _, Tokenizer, TruncationParams};
 
@@ -96,10 +98,8 @@ impl Transformer {
     /// What the network gives for each of its own labels, of each text in order. Texts of like
     /// length go through it together, so that little is padded.
     pub(super) fn logits(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>> {
-        let mut rows = Vec::with_capacity(texts.len());
-        for (place, text) in texts.iter().enumerate() {
-            rows.push((place, self.tokens(text)?));
-        }
+        let rows = texts.iter().map(|text| self.tokens(text)).collect::<Result<Vec<_>>>()?;
+        let mut rows: Vec<_> = rows.into_iter().enumerate().collect();
         rows.sort_by_key(|(_, tokens)| tokens.len());
         let mut results = Vec::with_capacity(rows.len());
         for batch in rows.chunks(self.batch_size) {
@@ -147,24 +147,22 @@ impl Transformer {
 
 /// The layers.
 enum Network {
-    Roberta(XLMRobertaForSequenceClassification),
+    Roberta(Roberta),
     Bert { encoder: BertModel, pooler: Linear, classifier: Linear },
 }
 
 impl Network {
     fn load(weights: &VarBuilder, settings: &Settings, pad: u32) -> candle_core::Result<Self> {
-        let labels = settings.labels.len();
+        let (sizes, labels) = (&settings.sizes, settings.labels.len());
         match settings.family {
             Family::Roberta => {
-                let config = settings.sizes.of_roberta(pad);
-                let network =
-                    XLMRobertaForSequenceClassification::new(labels, &config, weights.clone())?;
-                Ok(Self::Roberta(network))
+                let config = sizes.of_network(pad)?;
+                Ok(Self::Roberta(Roberta::new(labels, &config, weights.clone())?))
             }
             Family::Bert => {
-                let (inside, hidden) = (weights.pp("bert"), settings.sizes.hidden_size);
+                let (inside, hidden) = (weights.pp("bert"), sizes.hidden_size);
                 Ok(Self::Bert {
-                    encoder: BertModel::load(inside.clone(), &settings.sizes.of_bert(pad))?,
+                    encoder: BertModel::load(inside.clone(), &sizes.of_network(pad)?)?,
                     pooler: candle_nn::linear(hidden, hidden, inside.pp("pooler.dense"))?,
                     classifier: candle_nn::linear(hidden, labels, weights.pp("classifier"))?,
                 })
@@ -266,9 +264,9 @@ impl Settings {
         let found = self.labels.join(", ");
         let labels: Vec<String> = self.labels.iter().map(|name| name.to_lowercase()).collect();
         if let Some(told) = told {
+            let names = told.join(", ");
             return Side::told(&labels, told).ok_or_else(|| {
-                let told = told.join(", ");
-                format!("the labels are {found}, but `labels` is {told}: it must name each once")
+                format!("the labels are {found}, but `labels` is {names}: it must name each once")
             });
         }
         Side::of_words(&labels).or_else(|| Side::of_stars(&labels)).ok_or_else(|| {
@@ -283,8 +281,7 @@ impl Settings {
             .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
             .or_else(|| ["<pad>", "[PAD]"].iter().find_map(|pad| tokenizer.token_to_id(pad)))
             .ok_or("neither config.json nor this file names the token that pads")?;
-        self.sizes.has(pad)?;
-        Ok(pad)
+        self.sizes.has(pad).map(|()| pad)
     }
 
     /// The most tokens that the model can tell the places of.
@@ -324,45 +321,30 @@ impl Sizes {
     /// That `token` is one of the network's.
     fn has(&self, token: u32) -> Result<(), String> {
         let size = self.vocab_size;
-        match (token as usize) < size {
-            true => Ok(()),
-            false => Err(format!("token {token} is beyond `vocab_size` of config.json, {size}")),
-        }
+        let beyond = || format!("token {token} is beyond `vocab_size` of config.json, {size}");
+        ((token as usize) < size).then_some(()).ok_or_else(beyond)
     }
 
-    fn of_roberta(&self, pad: u32) -> xlm_roberta::Config {
-        xlm_roberta::Config {
-            hidden_size: self.hidden_size,
-            layer_norm_eps: self.layer_norm_eps,
-            attention_probs_dropout_prob: 0.0,
-            hidden_dropout_prob: 0.0,
-            num_attention_heads: self.num_attention_heads,
-            position_embedding_type: "absolute".to_owned(),
-            intermediate_size: self.intermediate_size,
-            hidden_act: Activation::Gelu,
-            num_hidden_layers: self.num_hidden_layers,
-            vocab_size: self.vocab_size,
-            max_position_embeddings: self.max_position_embeddings,
-            type_vocab_size: self.type_vocab_size,
-            pad_token_id: pad,
-        }
-    }
-
-    fn of_bert(&self, pad: u32) -> bert::Config {
-        bert::Config {
-            vocab_size: self.vocab_size,
-            hidden_size: self.hidden_size,
-            num_hidden_layers: self.num_hidden_layers,
-            num_attention_heads: self.num_attention_heads,
-            intermediate_size: self.intermediate_size,
-            max_position_embeddings: self.max_position_embeddings,
-            type_vocab_size: self.type_vocab_size,
-            layer_norm_eps: self.layer_norm_eps,
-            pad_token_id: pad as usize,
-            // With a name here, a missing layer would be looked for, and missed, under another.
-            model_type: None,
-            ..bert::Config::default()
-        }
+    /// The settings of candle's networks, which have the same names.
+    fn of_network<T: DeserializeOwned>(&self, pad: u32) -> candle_core::Result<T> {
+        let settings = json!({
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "intermediate_size": self.intermediate_size,
+            "max_position_embeddings": self.max_position_embeddings,
+            "type_vocab_size": self.type_vocab_size,
+            "layer_norm_eps": self.layer_norm_eps,
+            "pad_token_id": pad,
+            "position_embedding_type": "absolute",
+            "hidden_act": "gelu",
+            // For training alone.
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_dropout_prob": 0.0,
+            "initializer_range": 0.0,
+        });
+        serde_json::from_value(settings).map_err(candle_core::Error::wrap)
     }
 }
 
@@ -440,6 +422,10 @@ fn shares(logits: &[f32], sides: &[Side]) -> [f32; 3] {
 fn prepare(tokenizer: &mut Tokenizer, max_tokens: usize, sizes: &Sizes) -> Result<(), String> {
     let last = tokenizer.get_vocab(true).into_values().max();
     last.map_or(Ok(()), |last| sizes.has(last))?;
+    let processor = serde_json::to_value(tokenizer.get_post_processor());
+    if !processor.is_ok_and(|processor| is_sound(&processor)) {
+        return Err("the template of its `post_processor` is not sound".to_owned());
+    }
     let added = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
     if added == 0 {
         return Err("adds no special tokens, and the model judges by the first".to_owned());
@@ -453,6 +439,18 @@ fn prepare(tokenizer: &mut Tokenizer, max_tokens: usize, sizes: &Sizes) -> Resul
     let cut = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
     tokenizer.with_padding(None).with_truncation(Some(cut)).map_err(|error| error.to_string())?;
     Ok(())
+}
+
+/// That templates have no text but the one, and no special token that they do not explain: the
+/// tokenizer takes both for granted.
+fn is_sound(processor: &Value) -> bool {
+    let list = |name: &str| processor.get(name).and_then(Value::as_array).into_iter().flatten();
+    let known = processor.get("special_tokens").and_then(Value::as_object);
+    list("processors").all(is_sound)
+        && list("single").all(|piece| match piece.pointer("/SpecialToken/id") {
+            Some(id) => known.zip(id.as_str()).is_some_and(|(known, id)| known.contains_key(id)),
+            None => piece.pointer("/Sequence/id").is_none_or(|id| id == "A"),
+        })
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
@@ -489,8 +487,8 @@ fn tensors(bytes: Vec<u8>) -> candle_core::Result<VarBuilder<'static>> {
 /// The last part of the folder's path.
 fn folder_name(folder: &Path) -> String {
     let whole = folder.canonicalize().unwrap_or_default();
-    let name = folder.file_name().or_else(|| whole.file_name()).unwrap_or_default();
-    name.to_string_lossy().into_owned()
+    let name = folder.file_name().or_else(|| whole.file_name());
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The first 12 digits of the SHA-256.

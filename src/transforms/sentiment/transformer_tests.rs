@@ -5,7 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use insta::assert_snapshot;
-use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
@@ -628,6 +627,14 @@ fn refuses_tokenizers_that_do_not_fit() {
     assert_snapshot!(model.refused_with("vocab_size", json!(39)), @"models/xlm-t/tokenizer.json: token 39 is beyond `vocab_size` of config.json, 39");
     model.tokenizer["post_processor"] = template(["<s>", "</s>"], [41, 2]);
     assert_snapshot!(model.refused(&options()), @"models/xlm-t/model.safetensors: xlm-t-DIGEST cannot classify a batch: index-select invalid index 41 with dim size 40");
+    model.tokenizer["post_processor"]["single"][0]["SpecialToken"]["id"] = json!("<t>");
+    assert_snapshot!(model.refused(&options()), @"models/xlm-t/tokenizer.json: the template of its `post_processor` is not sound");
+    model.tokenizer["post_processor"] = template(["<s>", "</s>"], [0, 2]);
+    model.tokenizer["post_processor"]["single"][1]["Sequence"]["id"] = json!("B");
+    let inner = model.tokenizer["post_processor"].clone();
+    assert_snapshot!(model.refused(&options()), @"models/xlm-t/tokenizer.json: the template of its `post_processor` is not sound");
+    model.tokenizer["post_processor"] = json!({ "type": "Sequence", "processors": [inner] });
+    assert_snapshot!(model.refused(&options()), @"models/xlm-t/tokenizer.json: the template of its `post_processor` is not sound");
     model.tokenizer["post_processor"] = Value::Null;
     assert_snapshot!(model.refused(&options()), @"models/xlm-t/tokenizer.json: adds no special tokens, and the model judges by the first");
     let refused = |json: &str| {
