@@ -17,11 +17,11 @@ pub(crate) struct Learning {
     /// Passes over the data.
     pub(crate) epochs: u32,
     /// First step of each weight.
-    pub(crate) rate: f32,
+    pub(crate) rate: f64,
     /// Pull of each weight to zero.
-    pub(crate) decay: f32,
+    pub(crate) decay: f64,
     /// Share of the features that are left out of a message each time it is seen.
-    pub(crate) dropout: f32,
+    pub(crate) dropout: f64,
 }
 
 /// Weights of each class for each row, and those of no feature.
@@ -114,19 +114,20 @@ pub(crate) fn learn(
 /// One step against the slopes that one example has.
 fn step(now: &mut Table, squares: &mut Table, rows: &[u32], slopes: &[f32], learning: &Learning) {
     let each = 1.0 / (rows.len() as f32).sqrt();
+    let (rate, decay) = (learning.rate as f32, learning.decay as f32);
     for row in rows {
         let from = *row as usize * now.classes;
         let weights = now.weights.iter_mut().skip(from);
         let squares = squares.weights.iter_mut().skip(from);
         for ((weight, square), slope) in weights.zip(squares).zip(slopes) {
-            let slope = slope * each + learning.decay * *weight;
+            let slope = slope * each + decay * *weight;
             *square += slope * slope;
-            *weight -= learning.rate * slope / square.sqrt();
+            *weight -= rate * slope / square.sqrt();
         }
     }
     for ((bias, square), slope) in now.bias.iter_mut().zip(&mut squares.bias).zip(slopes) {
         *square += slope * slope;
-        *bias -= 0.3 * learning.rate * slope / square.sqrt();
+        *bias -= 0.3 * rate * slope / square.sqrt();
     }
 }
 
@@ -155,7 +156,7 @@ impl Chance {
     }
 
     /// Each of `rows` with the probability that it is not left out.
-    fn keep(&mut self, rows: &[u32], left_out: f32, kept: &mut Vec<u32>) {
+    fn keep(&mut self, rows: &[u32], left_out: f64, kept: &mut Vec<u32>) {
         let limit = (left_out * 65536.0) as u64;
         kept.clear();
         kept.extend(rows.iter().filter(|_| self.next() & 0xffff >= limit));

@@ -47,7 +47,7 @@ struct Options {
     bits: u32,
     /// Share of the intents given that are to be right, from 0 to 1: sets the threshold
     #[arg(long, default_value_t = 0.8)]
-    precision: f32,
+    precision: f64,
     /// Write nothing, only show the figures
     #[arg(long)]
     dry_run: bool,

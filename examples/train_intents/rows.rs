@@ -134,7 +134,7 @@ impl Data {
     fn check(&self) -> Result<(), String> {
         if !(2..=MOST_INTENTS).contains(&self.intents.len()) {
             return Err(format!(
-                "the data has {} intents: from 2 to {MOST_INTENTS} can be told apart",
+                "intents in the data: {}; from 2 to {MOST_INTENTS} can be told apart",
                 self.intents.len()
             ));
         }
@@ -181,7 +181,8 @@ fn read_line<'a>(line: &'a str, place: &str) -> Result<Line<'a>, String> {
     let known = LANGUAGES.iter().copied().find(|known| *known == language);
     let language = known
         .ok_or_else(|| format!("`{language}` is no language: one of {}", LANGUAGES.join(", ")))?;
-    if features_of(text).sentiment.len() < 2 {
+    // What says nothing has features too: of how it is written.
+    if features_of(text).sentiment == features_of("").sentiment {
         return Err("there is no text".to_owned());
     }
     Ok(Line { place: place.to_owned(), intent, language, text })

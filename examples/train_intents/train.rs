@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     pub(crate) seeds: u64,
     pub(crate) bits: u32,
     /// Share of the intents given that are to be right.
-    pub(crate) precision: f32,
+    pub(crate) precision: f64,
     pub(crate) learning: Learning,
 }
 
@@ -122,12 +122,12 @@ fn temperature(judged: &[(Vec<f32>, usize)]) -> f32 {
 
 /// The lowest threshold from which on so many of the intents given are right; where there is none,
 /// the one from which on most are.
-fn threshold(outcomes: &[Outcome], precision: f32) -> f32 {
+fn threshold(outcomes: &[Outcome], precision: f64) -> f32 {
     let right = |threshold: f32| {
         let given = |it: &&Outcome| !it.is_nothing && it.probability >= threshold;
         let all = outcomes.iter().filter(given).count();
         let right = outcomes.iter().filter(given).filter(|it| it.told == it.right).count();
-        right as f32 / all.max(1) as f32
+        right as f64 / all.max(1) as f64
     };
     let steps = || (0..=19).map(|step| step as f32 / 20.0);
     let most = || steps().max_by(|one, other| right(*one).total_cmp(&right(*other)));

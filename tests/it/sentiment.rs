@@ -126,7 +126,11 @@ fn mistakes_of_the_stage_are_shown_at_their_place() {
 
 /// The trainer, which `cargo test` builds beside the program.
 fn trainer() -> PathBuf {
-    let path = Path::new(PROGRAM).parent().unwrap().join("examples/train_sentiment");
+    example("train_sentiment")
+}
+
+fn example(name: &str) -> PathBuf {
+    let path = Path::new(PROGRAM).parent().unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is missing: `cargo build --examples` makes it", path.display());
     path
 }
@@ -305,4 +309,30 @@ fn no_text_makes_the_model_fail() {
             "{text:?}: {verdict:?}"
         );
     }
+}
+
+#[test]
+fn intents_are_trained_and_told() {
+    let folder = Folder::new();
+    let data = repository("data/intents/messages.tsv");
+    let args = ["--data", data.to_str().unwrap(), "--seeds", "1", "--report", "figures.md"];
+    let command = folder.command(example("train_intents"), &args);
+    let trained = crate::program::Running::start(command).end().exits(0);
+    assert!(trained.stderr.contains("wrote intents.bin"), "{}", trained.stderr);
+    let figures = fs::read_to_string(folder.path("figures.md")).unwrap();
+    assert!(figures.contains("| pricing_inquiry |"), "{figures}");
+    conversation(
+        &folder,
+        "{ text: content, into: { label: feels }, intent: { into: asks, model: intents.bin, \
+         rules: [ { intent: thanks, phrases: ['graci*'] } ] } }",
+    );
+    folder.run(&["run", "pipeline.yaml"]).exits(0);
+    let rows = rows(&folder.path("lake"));
+    let told: BTreeMap<String, String> =
+        column(&rows, "content").into_iter().zip(column(&rows, "asks")).collect();
+    assert_eq!(told["MARKER"], "MARKER", "{told:#?}");
+
+    let refused = folder.command(example("train_intents"), &["--data", "nowhere.tsv"]);
+    let refused = crate::program::Running::start(refused).end().exits(2).stderr;
+    assert!(refused.contains("nowhere.tsv"), "{refused}");
 }

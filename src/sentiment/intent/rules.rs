@@ -8,13 +8,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, StartKind};
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::dfa::DFA;
+use aho_corasick::{Anchored, StartKind};
 
 use super::super::fold::{CLASSES, Class, Folded, fold};
 use super::super::plain::make_plain;
 
-/// Bytes of all phrases up to which the fastest automaton is built: it takes up to 256 bytes for each.
-const FAST_BYTES: usize = 1 << 14;
+/// Bytes of all phrases together, at most: the automaton takes up to 256 for each.
+const MOST_BYTES: usize = 1 << 16;
 
 /// Rules in order, each an intent and its phrases. The first rule of which any phrase is found wins,
 /// wherever in the text its phrase stands.
@@ -23,7 +25,7 @@ pub struct Rules {
     names: Vec<String>,
     /// Those that the automaton finds, by its numbers.
     phrases: Vec<Phrase>,
-    automaton: AhoCorasick,
+    automaton: DFA,
 }
 
 /// Why rules were refused.
@@ -53,6 +55,8 @@ impl std::error::Error for RuleMistake {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Phrase {
     rule: usize,
+    /// In bytes, as it is compared.
+    length: usize,
     /// Its first character is of a word, so that none may stand before it.
     begins_word: bool,
     /// Its last character is of a word, and no ending may follow.
@@ -68,7 +72,7 @@ impl Rules {
     ) -> Result<Self, RuleMistake> {
         let (mut names, mut phrases, mut spellings) = (Vec::new(), Vec::new(), Vec::new());
         let mut met: HashMap<(Vec<u8>, bool), usize> = HashMap::new();
-        let mut folding = Folding::default();
+        let (mut folding, mut bytes) = (Folding::default(), 0);
         for (rule, (name, texts)) in rules.into_iter().enumerate() {
             let mistake = |phrase, what: String| RuleMistake { rule, phrase, what };
             if name.trim().is_empty() {
@@ -86,25 +90,26 @@ impl Rules {
                     let what = format!("`{text}` is a phrase of rule {} already", before + 1);
                     return Err(mistake(Some(index), what));
                 }
-                let begins_word = is_word_at(&spelling, 0);
-                let ends_word = !takes_endings && is_word_before(&spelling, spelling.len());
-                phrases.push(Phrase { rule, begins_word, ends_word });
+                bytes += spelling.len();
+                if bytes > MOST_BYTES {
+                    let what = format!("all phrases together have more than {MOST_BYTES} bytes");
+                    return Err(mistake(Some(index), what));
+                }
+                phrases.push(Phrase {
+                    rule,
+                    length: spelling.len(),
+                    begins_word: is_word_at(&spelling, 0),
+                    ends_word: !takes_endings && is_word_before(&spelling, spelling.len()),
+                });
                 spellings.push(spelling);
             }
         }
-        let bytes: usize = spellings.iter().map(Vec::len).sum();
-        let kind = match bytes <= FAST_BYTES {
-            true => AhoCorasickKind::DFA,
-            false => AhoCorasickKind::ContiguousNFA,
-        };
-        let automaton = AhoCorasick::builder()
-            .kind(Some(kind))
+        let automaton = DFA::builder()
+            .ascii_case_insensitive(true)
+            .prefilter(false)
             .start_kind(StartKind::Unanchored)
             .build(&spellings)
-            .map_err(|error| {
-                let what = format!("there are too many phrases up to here: {error}");
-                RuleMistake { rule: names.len().saturating_sub(1), phrase: None, what }
-            })?;
+            .map_err(|error| RuleMistake { rule: 0, phrase: None, what: error.to_string() })?;
         Ok(Self { names, phrases, automaton })
     }
 
@@ -116,26 +121,43 @@ impl Rules {
     /// The number of the first rule that `text` has a phrase of, counted from 0.
     pub(super) fn rule(&self, folding: &mut Folding, text: &str) -> Option<usize> {
         let text = folding.fold(text);
+        let mut state = self.automaton.start_state(Anchored::No).ok()?;
         let mut first = None;
-        for found in self.automaton.find_overlapping_iter(text) {
-            let Some(phrase) = self.phrases.get(found.pattern().as_usize()) else { continue };
-            let is_earlier = first.is_none_or(|rule| phrase.rule < rule);
-            if is_earlier && phrase.stands(text, found.start(), found.end()) {
-                first = Some(phrase.rule);
-                if phrase.rule == 0 {
+        for (index, byte) in text.iter().enumerate() {
+            state = self.automaton.next_state(Anchored::No, state, *byte);
+            if self.automaton.is_special(state) && self.automaton.is_match(state) {
+                first = self.earlier(first, state, text, index + 1);
+                if first == Some(0) {
                     break;
                 }
             }
         }
         first
     }
+
+    /// The first rule of which a phrase ends at `to`, where that is before the rule `first`.
+    fn earlier(
+        &self,
+        first: Option<usize>,
+        state: StateID,
+        text: &[u8],
+        to: usize,
+    ) -> Option<usize> {
+        let ends = 0..self.automaton.match_len(state);
+        let numbers = ends.map(|index| self.automaton.match_pattern(state, index).as_usize());
+        let phrases = numbers.filter_map(|number| self.phrases.get(number));
+        let is_earlier = |phrase: &&Phrase| first.is_none_or(|first| phrase.rule < first);
+        let stands = |phrase: &&Phrase| phrase.stands(text, to.saturating_sub(phrase.length), to);
+        phrases.filter(is_earlier).filter(stands).map(|phrase| phrase.rule).min().or(first)
+    }
 }
 
 impl Phrase {
     /// Whether it stands as whole words where its letters are.
     fn stands(self, text: &[u8], from: usize, to: usize) -> bool {
-        !(self.begins_word && is_word_before(text, from))
-            && !(self.ends_word && is_word_at(text, to))
+        let is_torn = self.begins_word && is_word_before(text, from)
+            || self.ends_word && is_word_at(text, to);
+        !is_torn
     }
 }
 
@@ -156,7 +178,7 @@ fn read_phrase(text: &str, folding: &mut Folding) -> Result<(Vec<u8>, bool), Str
     if !String::from_utf8_lossy(folded).chars().any(char::is_alphabetic) {
         return Err(format!("`{text}` has no letters"));
     }
-    Ok((folded.to_vec(), stem.is_some()))
+    Ok((folded.to_ascii_lowercase(), stem.is_some()))
 }
 
 /// Text as it is compared. Used again for the next one, so that nothing is allocated.
@@ -167,13 +189,19 @@ pub(super) struct Folding {
 }
 
 impl Folding {
-    /// `text` without case, accents, apostrophes and Spanish opening signs, with one space for any
-    /// white space; as UTF-8.
-    pub(super) fn fold(&mut self, text: &str) -> &[u8] {
-        self.plain.clear();
+    /// `text` without accents, apostrophes and Spanish opening signs, with one space for any white
+    /// space, and without the case of letters beyond ASCII; as UTF-8.
+    pub(super) fn fold<'a>(&'a mut self, text: &'a str) -> &'a [u8] {
+        let mut rest = text.as_bytes();
+        if !rest.is_ascii() {
+            self.plain.clear();
+            make_plain(text, &mut self.plain);
+            rest = &self.plain;
+        }
+        if is_folded(rest) {
+            return rest;
+        }
         self.folded.clear();
-        make_plain(text, &mut self.plain);
-        let mut rest = self.plain.as_slice();
         while !rest.is_empty() {
             let ascii = rest.iter().take_while(|byte| byte.is_ascii()).count();
             let (first, others) = rest.split_at_checked(ascii).unwrap_or_default();
@@ -191,20 +219,35 @@ impl Folding {
     }
 }
 
+/// Whether a plain text is compared as it is, as most are. Without a branch, so that a processor
+/// looks at many bytes at once.
+fn is_folded(text: &[u8]) -> bool {
+    let others = text.iter().fold(false, |found, byte| {
+        found | !(b' '..=b'~').contains(byte) | (*byte == b'\'') | (*byte == b'`')
+    });
+    let pairs = text.iter().zip(text.get(1..).unwrap_or_default());
+    !pairs.fold(others, |found, (one, next)| found | ((*one == b' ') & (*next == b' ')))
+}
+
 /// Write ASCII as it is compared.
 fn push_ascii(text: &[u8], folded: &mut Vec<u8>) {
     let mut before = folded.last().copied().unwrap_or(0);
+    let mut length = folded.len();
+    folded.resize(length + text.len(), 0);
     for byte in text {
-        let byte = match CLASSES.get(usize::from(*byte)) {
-            Some(Class::Letter) => *byte | 0x20,
-            Some(Class::Apostrophe) | None => continue,
-            Some(Class::Space) if before == b' ' => continue,
-            Some(Class::Space) => b' ',
-            Some(Class::Digit | Class::Sign | Class::Wide) => *byte,
+        // Each is written, and what is left out is written over.
+        let (byte, is_left_out) = match CLASSES.get(usize::from(*byte)) {
+            Some(Class::Space) => (b' ', before == b' '),
+            Some(Class::Apostrophe) => (before, true),
+            _ => (*byte, false),
         };
-        folded.push(byte);
+        if let Some(place) = folded.get_mut(length) {
+            *place = byte;
+        }
+        length += usize::from(!is_left_out);
         before = byte;
     }
+    folded.truncate(length);
 }
 
 fn push(character: char, folded: &mut Vec<u8>) {

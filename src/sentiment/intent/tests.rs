@@ -49,6 +49,8 @@ fn mistakes_in_rules_are_told() {
     );
     insta::assert_snapshot!(try_rules(&[("a", &["x", "*"])]).unwrap_err().to_string(), @"rule 1, phrase 2: `*`: a `*` stands for the ending of the last word, right behind it");
     insta::assert_snapshot!(try_rules(&[("", &[])]).unwrap_err().to_string(), @"rule 1: an intent needs a name");
+    let long = "x".repeat(40_000);
+    insta::assert_snapshot!(mistake(&[("a", &[&long]), ("b", &["x", &format!("{long}x")])]), @"1 Some(1) all phrases together have more than 65536 bytes");
     // Twice in one rule does no harm, and an ending makes another phrase.
     assert!(try_rules(&[("a", &["costo", "Costo"]), ("b", &["costo*"])]).is_ok());
 }
@@ -119,6 +121,13 @@ fn the_first_rule_of_the_list_wins() {
     assert_eq!(intents.intent("precio total de lo que no sirve"), Some("complaint"));
     assert_eq!(intents.intent("gracias por el precio"), Some("pricing"));
     assert_eq!(intents.intent("no me gusta"), Some("complaint"));
+    // Both end at the same place.
+    let ends = [("short", ["total"].as_slice()), ("long", &["precio total"])];
+    let first = |list| {
+        Intents::new(Some(self::rules(list)), None).intent("precio total").map(str::to_owned)
+    };
+    assert_eq!(first(&ends).as_deref(), Some("short"));
+    assert_eq!(first(&[ends[1], ends[0]]).as_deref(), Some("long"));
     // It is found, and says that there is no intent: the head is not asked.
     assert_eq!(intents.intent("no me gusta, gracias"), None);
     assert_eq!(intents.intent("otra cosa"), Some("one"));
@@ -274,6 +283,23 @@ fn as_many_intents_as_a_head_can_have_are_told() {
     }
 }
 
+#[test]
+fn the_largest_weights_are_added_up() {
+    let text = "una palabra, y otra más ".repeat(100);
+    let features = features_of(&text).sentiment.len() as f32;
+    let intent = |(name, weight): (&str, i8)| IntentWeights {
+        name: name.to_owned(),
+        scale: 1.0,
+        bias: 0.0,
+        weights: vec![weight; 256],
+    };
+    let intents = [("most", 127), ("least", -128)].map(intent).to_vec();
+    let head = Head::read(&HeadWeights { intents, ..weights() }.write()).unwrap();
+    let mut scratch = HeadScratch::default();
+    let right = [127.0, -128.0].map(|weight| weight * features * (1.0 / features.sqrt()));
+    assert_eq!(head.odds(&mut scratch, &text).unwrap(), right);
+}
+
 fn letters(number: usize) -> String {
     [number / 26, number % 26].iter().map(|index| char::from(b'a' + *index as u8)).collect()
 }
@@ -328,15 +354,19 @@ fn a_head_tells_apart_what_it_was_trained_on() {
 #[test]
 fn a_column_has_an_intent_or_null_for_each_text() {
     let rules = rules(&[("more than twelve bytes", &["precio"]), ("none", &["gracias"])]);
-    let texts = StringViewArray::from_iter([
-        Some("qué precio"),
-        None,
-        Some("precio"),
-        Some(""),
-        Some("gracias"),
-        Some("otra cosa"),
-        Some("un texto que no cabe en una vista, con su precio"),
+    let texts = StringViewArray::from_iter_values([
+        "qué precio",
+        "un precio",
+        "precio",
+        "",
+        "gracias",
+        "otra cosa",
+        "un texto que no cabe en una vista, con su precio",
     ]);
+    // The second one is null, whatever stands beneath.
+    let (views, buffers, _) = texts.into_parts();
+    let nulls = (0..7).map(|row| row != 1).collect();
+    let texts = StringViewArray::new(views, buffers, Some(nulls));
     let shown = |intents: &Intents| {
         let column = intents.column(&texts, |row| row != 2).unwrap();
         let shown: Vec<&str> =

@@ -28,7 +28,8 @@ pub(super) fn read(config: &TransformerConfig) -> Result<Transformer, SettingMis
     let options = Options {
         max_tokens: config.max_tokens,
         batch_size: config.batch_size,
-        labels: labels.map(|names| [names.negative, names.neutral, names.positive]),
+        labels: labels
+            .map(|names| [names.negative, names.neutral.unwrap_or_default(), names.positive]),
     };
     Transformer::read(Path::new(&config.folder), &options).map_err(|error| SettingMistake {
         path: vec!["engine", "transformer"],

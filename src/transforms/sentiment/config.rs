@@ -150,8 +150,9 @@ pub struct TransformerConfig {
 pub struct LabelNames {
     /// Of negative texts.
     pub negative: String,
-    /// Of neutral texts.
-    pub neutral: String,
+    /// Of neutral texts; left out where the model has no such label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub neutral: Option<String>,
     /// Of positive texts.
     pub positive: String,
 }
