@@ -66,22 +66,6 @@ impl Default for Cache {
     }
 }
 
-/// Have the memory of `value` fetched while other work goes on: it is asked for soon.
-#[inline(always)]
-#[allow(
-    unsafe_code,
-    reason = "a hint to the processor, which reads nothing, of a place that is there"
-)]
-pub(super) fn fetch<T>(value: &T) {
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = value;
-}
-
 /// The number of a shelf. A word and the same one negated share it.
 #[inline(always)]
 fn place(hash: u64) -> usize {
@@ -89,14 +73,6 @@ fn place(hash: u64) -> usize {
 }
 
 impl Cache {
-    /// Have what will be asked for with this hash fetched.
-    #[inline(always)]
-    pub(super) fn fetch(&self, hash: u64) {
-        if let Some(shelf) = self.shelves.get(place(hash)) {
-            fetch(shelf);
-        }
-    }
-
     /// What a token adds, if that is known, by its key and its hash.
     #[inline(always)]
     pub(super) fn get(&self, key: Key, hash: u64) -> Option<Sums> {

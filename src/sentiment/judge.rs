@@ -196,8 +196,7 @@ impl Judge {
 
     /// What the parts of `text` weigh together; `None` where it has none.
     pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
-        let cache = &self.cache;
-        self.tokens.read(text, |hash| cache.fetch(hash));
+        self.tokens.read(text);
         if self.tokens.list().is_empty() {
             return None;
         }
@@ -256,7 +255,7 @@ impl Judge {
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
-        self.tokens.read(text, |_| ());
+        self.tokens.read(text);
         let mut walk = Walk::new();
         for token in self.tokens.list() {
             if walk.step(token).role == Role::Contrast && cuts.len() < MOST_CLAUSES {

@@ -46,7 +46,7 @@ pub struct Features {
 /// The features of `text`, the same that judging it asks for.
 pub fn features_of(text: &str) -> Features {
     let mut tokens = Tokens::default();
-    tokens.read(text, |_| ());
+    tokens.read(text);
     let mut features = Features::default();
     let mut walk = Walk::new();
     for token in tokens.list() {

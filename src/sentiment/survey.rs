@@ -92,7 +92,9 @@ impl Survey {
             false => self.has_spanish_signs = make_plain(text, &mut self.padded),
         }
         self.length = self.padded.len();
-        self.padded.resize(self.length.next_multiple_of(32) + 16, 0);
+        // As many as may be needed, and then less: a number that is known is written without a loop.
+        self.padded.extend_from_slice(&[0; 48]);
+        self.padded.truncate(self.length.next_multiple_of(32) + 16);
         self.blocks.clear();
         let (mut capitals, mut before) = (0, 0);
         let (halves, _) = self.padded.as_chunks::<32>();

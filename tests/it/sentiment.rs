@@ -330,7 +330,10 @@ fn intents_are_trained_and_told() {
     let rows = rows(&folder.path("lake"));
     let told: BTreeMap<String, String> =
         column(&rows, "content").into_iter().zip(column(&rows, "asks")).collect();
-    assert_eq!(told["MARKER"], "MARKER", "{told:#?}");
+    // By the trained head, by the rule, and by neither.
+    assert_eq!(told["pésimo servicio, nadie contesta"], "complaint");
+    assert_eq!(told["muchas gracias, excelente"], "thanks");
+    assert_eq!(told["a qué hora abren?"], "null");
 
     let refused = folder.command(example("train_intents"), &["--data", "nowhere.tsv"]);
     let refused = crate::program::Running::start(refused).end().exits(2).stderr;

@@ -202,7 +202,7 @@ impl Head {
     /// Add up the weights of the features of `text`; answers how many they are.
     fn sum(&self, scratch: &mut HeadScratch, text: &str) -> Option<usize> {
         let HeadScratch { tokens, rows, sums, .. } = scratch;
-        tokens.read(text, |_| ());
+        tokens.read(text);
         if tokens.list().is_empty() {
             return None;
         }
