@@ -70,8 +70,8 @@ impl Fours {
     }
 }
 
-/// What is counted of a token, and of all of a text: 64 features of a token, 2,000 tokens and sums of
-/// 8,191 either way fit.
+/// What is counted of a token, and of all of a text. The longest token, of forty bytes, has 79 features
+/// and a sum of at most 79 times 128 either way; 2,000 of those fit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counts(u64);
 
@@ -79,7 +79,7 @@ impl Counts {
     const SPANISHNESS_BITS: u32 = 26;
     const FEATURES_BITS: u32 = 19;
     /// Half of the range of a token's sum.
-    const HALF: i32 = 1 << 13;
+    const HALF: i32 = 1 << 14;
 
     /// Of a token: its weight of Spanish against English, its features, and its features where it is
     /// a word.
@@ -107,6 +107,7 @@ impl Counts {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::key::LONGEST_TOKEN;
     use super::*;
 
     fn added(rows: &[[i8; 4]]) -> [i32; 4] {
@@ -144,10 +145,13 @@ mod tests {
 
     #[test]
     fn as_much_as_a_text_can_have_is_counted() {
-        for spanishness in [-8191, 0, 8191] {
+        let mut features = 0;
+        crate::sentiment::features::token_features(&[b'a'; LONGEST_TOKEN], 0, |_| features += 1);
+        assert_eq!(features, 79);
+        for spanishness in [-79 * 128, 0, 79 * 127] {
             let mut counts = Counts::default();
-            (0..2000).for_each(|_| counts.add(Counts::of(spanishness, 64, 63)));
-            assert_eq!(counts.parts(2000), (2000 * spanishness, 2000 * 64, 2000 * 63));
+            (0..2000).for_each(|_| counts.add(Counts::of(spanishness, 79, 78)));
+            assert_eq!(counts.parts(2000), (2000 * spanishness, 2000 * 79, 2000 * 78));
         }
     }
 
