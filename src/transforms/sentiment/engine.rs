@@ -78,29 +78,39 @@ pub(super) struct Asking {
 }
 
 /// Texts of a language that are not answered yet, each with its key.
-type Questions = BTreeMap<Option<&'static str>, Vec<(Key, String)>>;
+pub(super) type Questions = BTreeMap<Option<&'static str>, Vec<(Key, String)>>;
+
+/// What each row is asked for, and in which language: none where it is not wanted or says nothing.
+pub(super) type Keys = Vec<Option<(Option<Language>, Key)>>;
 
 impl Asking {
     pub(super) fn new(engine: Box<dyn Engine>) -> Result<Self> {
         Ok(Self { engine, languages: Judges::built_in()?, answers: Mutex::default() })
     }
 
-    /// Verdicts on `texts`, as [`Judges::verdicts`] gives them. A text that says nothing is neutral
-    /// and not asked for; one that the engine refuses has none. Answers that came before an error are
-    /// kept, so that they are not asked for again.
-    pub(super) async fn verdicts(
+    /// What there is to ask for these texts. A text that says nothing is not asked for. Takes a core.
+    pub(super) fn prepare(
         &self,
         texts: &StringViewArray,
         languages: Option<&StringViewArray>,
-        wanted: impl Fn(usize) -> Wanted + Send,
-    ) -> Result<Verdicts> {
+        wanted: impl Fn(usize) -> Wanted,
+    ) -> Result<(Keys, Questions)> {
         let said = || "cannot tell the languages of a sentiment stage".to_owned();
         let told = self.languages.verdicts(texts, languages, &wanted);
-        let told = told.or_error(ErrorKind::Fatal, said)?;
-        let keys = keys(texts, &told, &wanted);
-        self.ask(self.questions(texts, &keys)).await?;
+        let keys = keys(texts, &told.or_error(ErrorKind::Fatal, said)?, wanted);
+        let questions = self.questions(texts, &keys);
+        Ok((keys, questions))
+    }
+
+    /// Verdicts on texts that were asked for, as [`Judges::verdicts`] gives them. A text that says
+    /// nothing is neutral; one that the engine refuses has none.
+    pub(super) fn verdicts(
+        &self,
+        keys: &Keys,
+        wanted: impl Fn(usize) -> Wanted,
+    ) -> Result<Verdicts> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut builder = Builder::with_capacity(texts.len());
+        let mut builder = Builder::with_capacity(keys.len());
         for (row, key) in keys.iter().enumerate() {
             match key {
                 _ if wanted(row) == Wanted::Null => builder.push_null(),
@@ -119,11 +129,7 @@ impl Asking {
         builder.finish(self.engine.name()).or_error(ErrorKind::Fatal, said)
     }
 
-    fn questions(
-        &self,
-        texts: &StringViewArray,
-        keys: &[Option<(Option<Language>, Key)>],
-    ) -> Questions {
+    fn questions(&self, texts: &StringViewArray, keys: &Keys) -> Questions {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut questions, mut asked) = (Questions::new(), std::collections::HashSet::new());
         for (row, key) in keys.iter().enumerate() {
@@ -136,8 +142,9 @@ impl Asking {
         questions
     }
 
-    /// Ask all, several at once. The first error comes when the others are done.
-    async fn ask(&self, questions: Questions) -> Result<()> {
+    /// Ask all, several at once. The first error comes when the others are done; answers that came are
+    /// kept, so that they are not asked for again.
+    pub(super) async fn ask(&self, questions: Questions) -> Result<()> {
         let size = self.engine.batch_size().max(1);
         let mut batches = Vec::new();
         for (language, mut texts) in questions {
@@ -168,12 +175,7 @@ impl Asking {
     }
 }
 
-/// What each row is asked for: none where it is not wanted or says nothing.
-fn keys(
-    texts: &StringViewArray,
-    told: &Verdicts,
-    wanted: impl Fn(usize) -> Wanted,
-) -> Vec<Option<(Option<Language>, Key)>> {
+fn keys(texts: &StringViewArray, told: &Verdicts, wanted: impl Fn(usize) -> Wanted) -> Keys {
     let confidences = told.confidence.as_primitive_opt::<arrow::datatypes::Float64Type>();
     let languages = told.language.as_string_view_opt();
     let key = |row: usize| {

@@ -66,7 +66,8 @@ fn asking(
     engine: Box<dyn super::engine::Engine>,
     kind: &'static str,
 ) -> Result<Judge, SettingMistake> {
-    Asking::new(engine).map(Judge::Engine).map_err(|error| SettingMistake {
+    let asking = Asking::new(engine).map(|asking| Judge::Engine(Arc::new(asking)));
+    asking.map_err(|error| SettingMistake {
         path: vec!["engine", kind],
         what: error.to_string(),
         allowed: "a program that is whole".to_owned(),

@@ -61,7 +61,7 @@ pub struct SentimentTransform {
 /// What judges.
 enum Judge {
     Embedded(Arc<Judges>),
-    Engine(Asking),
+    Engine(Arc<Asking>),
 }
 
 impl SentimentTransform {
@@ -95,12 +95,31 @@ impl SentimentTransform {
                 };
                 compute::run(&self.compute, judge).await?
             }
-            Judge::Engine(engine) => {
-                let (texts, languages) = work.texts(&rows)?;
-                let verdicts = engine.verdicts(&texts, languages.as_ref(), is(&wanted)).await?;
-                work.answered(&rows, &wanted, verdicts)
-            }
+            Judge::Engine(engine) => self.ask(engine.clone(), rows, wanted).await,
         }
+    }
+
+    /// The same by an engine that is awaited; what takes a core before and behind does not wait.
+    async fn ask(
+        &self,
+        engine: Arc<Asking>,
+        rows: RecordBatch,
+        wanted: BooleanBuffer,
+    ) -> Result<(RecordBatch, [u64; 4])> {
+        let (work, asked) = (self.work.clone(), engine.clone());
+        let prepared = compute::run(&self.compute, move || {
+            let (texts, languages) = work.texts(&rows)?;
+            let prepared = asked.prepare(&texts, languages.as_ref(), is(&wanted))?;
+            Ok::<_, Error>((rows, wanted, prepared))
+        });
+        let (rows, wanted, (keys, questions)) = prepared.await??;
+        engine.ask(questions).await?;
+        let work = self.work.clone();
+        compute::run(&self.compute, move || {
+            let verdicts = engine.verdicts(&keys, is(&wanted))?;
+            work.answered(&rows, &wanted, verdicts)
+        })
+        .await?
     }
 }
 
@@ -129,7 +148,7 @@ impl Transform for SentimentTransform {
 }
 
 /// Whether a row is wanted.
-fn is(wanted: &BooleanBuffer) -> impl Fn(usize) -> Wanted + Send + '_ {
+fn is(wanted: &BooleanBuffer) -> impl Fn(usize) -> Wanted + '_ {
     |row| if wanted.value(row) { Wanted::Verdict } else { Wanted::Null }
 }
 
