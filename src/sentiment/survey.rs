@@ -191,7 +191,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bits_say_what_bytes_are(text in "\\PC{0,200}", at in 0_usize..220) {
+        fn bits_say_what_bytes_are(
+            text in prop_oneof!["\\PC{0,200}", "[a-zA-Z]{50,200}", "[a-zA-Z .é]{0,200}"],
+            at in 0_usize..220,
+        ) {
             let read = survey(&text);
             let bytes = read.plain();
             let rest = bytes.get(at..).unwrap_or_default();

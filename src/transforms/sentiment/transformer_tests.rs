@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 
+use futures::FutureExt as _;
 use insta::assert_snapshot;
 use tempfile::TempDir;
 
+use super::super::tests::{batch, config, schema, texts_of};
+use super::super::{SentimentTransform, check};
 use super::*;
+use crate::component::Transform as _;
+use crate::transforms::SettingMistake;
 
 const HIDDEN: usize = 16;
 const HEADS: usize = 2;
@@ -706,6 +711,61 @@ fn damage_is_no_panic() {
         }
     }
     assert!((100..600).contains(&refused), "{refused}");
+}
+
+/// The model as the engine of a stage.
+fn stage(model: &Model, more: &str) -> Result<SentimentTransform, SettingMistake> {
+    model.write();
+    let yaml = format!(
+        "{{ text: content, into: {{ label: l, score: s, confidence: c, language: t, model: m }}, \
+         engine: {{ transformer: {{ folder: {:?}, batch_size: 2 }} }}{more} }}",
+        model.path()
+    );
+    check(&config(&yaml), &schema())?;
+    SentimentTransform::new(&config(&yaml), &schema(), &crate::testing::context(1))
+}
+
+#[test]
+fn a_stage_asks_it_for_each_text_once() {
+    let model = Model::roberta();
+    let stage = stage(&model, "").unwrap();
+    let rows: Vec<_> = TEXTS.iter().map(|text| ("insert", Some(*text), None)).collect();
+    let done = stage.apply(batch(&rows)).now_or_never().unwrap().unwrap().rows;
+    let read = model.read(&options());
+    let shares = read.shares(&TEXTS).unwrap();
+    let (scores, labels) = (texts_of(&done, "s"), texts_of(&done, "l"));
+    for (row, [negative, neutral, positive]) in shares.into_iter().enumerate() {
+        if TEXTS[row].is_empty() {
+            assert_eq!((labels[row].as_str(), scores[row].as_str()), ("NEUTRAL", "0.0"));
+            continue;
+        }
+        let score: f32 = scores[row].parse().unwrap();
+        assert!((score - (positive - negative)).abs() < 2e-4, "{row}: {score}");
+        let most = negative.max(neutral).max(positive);
+        let name = match most {
+            _ if most == neutral => "NEUTRAL",
+            _ if most == negative => "NEGATIVE",
+            _ => "POSITIVE",
+        };
+        assert_eq!(labels[row], name);
+    }
+    assert_eq!(texts_of(&done, "m")[0], read.name());
+    assert_eq!(texts_of(&done, "t")[0], "es");
+}
+
+#[test]
+fn a_stage_says_what_is_wrong_with_it() {
+    let model = Model::roberta();
+    let mistake = stage(&model, ", mixed: true").err().unwrap();
+    assert_snapshot!(
+        format!("{}: {}; {}", mistake.path.join("."), mistake.what, mistake.allowed),
+        @"mixed: the engine `transformer` does not tell mixed texts; leave it out, or take the engine `embedded` or `comprehend`"
+    );
+    let mut other = Model::roberta();
+    other.config["model_type"] = json!("gpt2");
+    let mistake = stage(&other, "").err().unwrap();
+    assert_eq!(mistake.path, ["engine", "transformer"]);
+    assert!(mistake.what.contains("gpt2"), "{}", mistake.what);
 }
 
 #[test]
