@@ -93,3 +93,30 @@ impl Cache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::{Folded, word_hash};
+    use super::*;
+
+    #[test]
+    fn two_of_a_shelf_are_kept_and_the_older_goes() {
+        let word = |number: u32| {
+            let word = format!("w{number}");
+            (Key::of(&Folded::from(word.as_bytes()), 0), word_hash(word.as_bytes()))
+        };
+        let shelf = place(word(0).1);
+        let same: Vec<_> =
+            (0..).map(word).filter(|(_, hash)| place(*hash) == shelf).take(3).collect();
+        let sums = |count| Sums { counts: Counts::of(0, count, 0), ..Sums::default() };
+        let mut cache = Cache::default();
+        let mut put = |index: usize, count| {
+            let (key, hash) = same[index];
+            cache.put(key, hash, sums(count));
+            same.iter().map(|(key, hash)| cache.get(*key, *hash)).collect::<Vec<_>>()
+        };
+        assert_eq!(put(0, 1), [Some(sums(1)), None, None]);
+        assert_eq!(put(1, 2), [Some(sums(1)), Some(sums(2)), None]);
+        assert_eq!(put(2, 3), [None, Some(sums(2)), Some(sums(3))]);
+    }
+}

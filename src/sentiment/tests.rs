@@ -153,6 +153,24 @@ fn a_model_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_long_text_of_the_largest_weights_is_added_up() {
+    let text: String = (0..1900_u32).map(|number| format!("w{} ", number * number)).collect();
+    let features = features_of(&text);
+    for weight in [i8::MIN, i8::MAX] {
+        let all = Weights {
+            tables: [vec![[weight, 0]; 256], vec![[0, weight]; 256]],
+            languages: vec![weight; 256],
+            ..small()
+        };
+        let model = Model::read(&all.write()).unwrap();
+        let totals = Judge::default().weigh(&model, &text).unwrap();
+        let sum = i32::from(weight) * features.sentiment.len() as i32;
+        assert_eq!(totals.weights, [sum, 0, 0, sum]);
+        assert_eq!(totals.spanishness, i32::from(weight) * features.language.len() as i32);
+    }
+}
+
+#[test]
 fn what_is_no_model_of_this_version_is_refused() {
     let refusal = |bytes: Vec<u8>| Model::read(&bytes).unwrap_err().to_string();
     let whole = small().write();
