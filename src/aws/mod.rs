@@ -31,12 +31,12 @@ pub enum Phase {
 /// Without the feature `aws` there are no clients.
 #[cfg(not(feature = "aws"))]
 #[derive(Debug, Clone, Default)]
-pub struct Aws;
+pub struct Aws(());
 
 #[cfg(not(feature = "aws"))]
 impl Aws {
     /// Nothing can be reached.
     pub fn new(_config: AwsConfig) -> Self {
-        Self
+        Self(())
     }
 }

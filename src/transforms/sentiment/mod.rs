@@ -7,6 +7,7 @@ mod classifier;
 #[cfg(feature = "comprehend")]
 mod comprehend;
 mod config;
+#[cfg(any(feature = "comprehend", feature = "transformer"))]
 mod engine;
 mod engines;
 mod intents;
@@ -22,6 +23,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 
+#[cfg(any(feature = "comprehend", feature = "transformer"))]
 use engine::Asking;
 
 #[cfg(feature = "comprehend")]
@@ -61,6 +63,7 @@ pub struct SentimentTransform {
 /// What judges.
 enum Judge {
     Embedded(Arc<Judges>),
+    #[cfg(any(feature = "comprehend", feature = "transformer"))]
     Engine(Arc<Asking>),
 }
 
@@ -95,11 +98,13 @@ impl SentimentTransform {
                 };
                 compute::run(&self.compute, judge).await?
             }
+            #[cfg(any(feature = "comprehend", feature = "transformer"))]
             Judge::Engine(engine) => self.ask(engine.clone(), rows, wanted).await,
         }
     }
 
     /// The same by an engine that is awaited; what takes a core before and behind does not wait.
+    #[cfg(any(feature = "comprehend", feature = "transformer"))]
     async fn ask(
         &self,
         engine: Arc<Asking>,
