@@ -30,6 +30,17 @@ pub enum Label {
 }
 
 impl Label {
+    /// Of three shares the label of the largest; neutral where it is as large as another.
+    pub(crate) fn likeliest(negative: f32, neutral: f32, positive: f32) -> Self {
+        if neutral >= negative && neutral >= positive {
+            Self::Neutral
+        } else if negative > positive {
+            Self::Negative
+        } else {
+            Self::Positive
+        }
+    }
+
     /// The word in rows and files.
     pub fn name(self) -> &'static str {
         match self {
@@ -360,9 +371,7 @@ impl Opinion {
         };
         Self { language, spanish }
     }
-}
 
-impl Opinion {
     /// What weights add to the log-odds of positive against negative.
     fn weight(&self, model: &Model, weights: [f32; 4]) -> f32 {
         let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
@@ -393,13 +402,7 @@ pub(super) fn verdicts(odds: [Odds; 4]) -> [Verdict; 4] {
     let parts = negative.into_iter().zip(neutral).zip(positive).zip(score).zip(confidence);
     for ((verdict, odds), part) in verdicts.iter_mut().zip(odds).zip(parts) {
         let ((((negative, neutral), positive), score), confidence) = part;
-        let label = if neutral >= negative && neutral >= positive {
-            Label::Neutral
-        } else if negative > positive {
-            Label::Negative
-        } else {
-            Label::Positive
-        };
+        let label = Label::likeliest(negative, neutral, positive);
         *verdict = Verdict { label, score, confidence, language: odds.language };
     }
     verdicts

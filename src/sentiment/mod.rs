@@ -11,6 +11,7 @@ mod cache;
 pub mod columns;
 mod faces;
 pub mod features;
+mod fields;
 mod fold;
 pub mod intent;
 pub mod judge;

@@ -19,9 +19,10 @@
 use std::path::Path;
 
 use super::features::SPECIFICATION;
+use super::fields::{self, Fields};
 use super::key::word_hash;
 use super::sums::{ROW_SIGNS, Row};
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"ACQSENT1";
 /// Bytes before the tables.
@@ -147,8 +148,7 @@ impl Model {
         }
         let name = fields.take::<NAME>().unwrap_or_default();
         let manifest = fields.take::<32>().unwrap_or_default();
-        let (bits, language_bits) = (u32::from(fields.byte()), u32::from(fields.byte()));
-        fields.take::<2>();
+        let [bits, language_bits, _, _] = fields.take::<4>().unwrap_or([u8::MAX; 4]).map(u32::from);
         let mut float = || fields.number().map_or(f32::NAN, f32::from_bits);
         let mut calibration =
             || Calibration { scale: float(), negative: float(), positive: float() };
@@ -238,35 +238,11 @@ impl Weights {
 
 /// The model in a file.
 pub fn read_file(path: &Path) -> Result<Model> {
-    let said = || format!("cannot read {}", path.display());
-    let length = std::fs::metadata(path).or_error(ErrorKind::Config, said)?.len();
-    if length > LARGEST {
-        return Err(Error::config(format!("{} is too large for a model", path.display())));
-    }
-    let bytes = std::fs::read(path).or_error(ErrorKind::Config, said)?;
+    let bytes = fields::read(path, LARGEST, "a model")?;
     Model::read(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
 /// Bytes of a model file.
 fn length(bits: u32, language_bits: u32) -> usize {
     HEADER + (4 << bits) + (1 << language_bits)
-}
-
-/// Reads one field after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl Fields<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.take::<1>().map_or(u8::MAX, |[byte]| byte)
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
-    }
 }

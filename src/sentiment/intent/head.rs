@@ -22,11 +22,12 @@
 use std::path::Path;
 
 use super::super::features::{SPECIFICATION, Walk, negated, token_features, writing};
+use super::super::fields::{self, Fields};
 use super::super::judge::exponentials;
 use super::super::key::word_hash;
 use super::super::scan::Tokens;
 use super::NOTHING;
-use crate::error::{Error, ErrorKind, Result, ResultExt};
+use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"ACQINTE1";
 /// Bytes before what each intent has.
@@ -276,19 +277,11 @@ impl HeadWeights {
 
 /// The head in a file.
 pub fn read_file(path: &Path) -> Result<Head> {
-    let said = || format!("cannot read {}", path.display());
-    let length = std::fs::metadata(path).or_error(ErrorKind::Config, said)?.len();
-    if length > LARGEST {
-        return Err(Error::config(format!("{} is too large for an intent model", path.display())));
-    }
-    let bytes = std::fs::read(path).or_error(ErrorKind::Config, said)?;
+    let bytes = fields::read(path, LARGEST, "an intent model")?;
     Head::read(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
-/// Reads one field after the other.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
+impl Fields<'_> {
     /// What stands behind the hash of the specification; `None` where it does not fit together.
     fn head(mut self) -> Option<Head> {
         let name = String::from_utf8_lossy(&self.take::<NAME>()?).trim_end_matches('\0').to_owned();
@@ -329,20 +322,6 @@ impl<'a> Fields<'a> {
             (intent.name, intent.is_nothing) = (name.to_owned(), name == NOTHING);
         }
         Some(intents)
-    }
-
-    fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (first, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.slice(N)?.first_chunk::<N>().copied()
-    }
-
-    fn number(&mut self) -> Option<u32> {
-        self.take().map(u32::from_le_bytes)
     }
 
     /// A number that is one.

@@ -83,13 +83,8 @@ fn judged([negative, neutral, positive]: [f32; 3], judging: &Judging) -> Judged 
     let [more_negative, more_positive] = judging.priors;
     let (negative, positive) = (negative * more_negative.exp(), positive * more_positive.exp());
     let all = (negative + neutral + positive).max(f32::MIN_POSITIVE);
-    let (label, most) = if neutral >= negative && neutral >= positive {
-        (Label::Neutral, neutral)
-    } else if negative > positive {
-        (Label::Negative, negative)
-    } else {
-        (Label::Positive, positive)
-    };
+    let label = Label::likeliest(negative, neutral, positive);
+    let most = negative.max(neutral).max(positive);
     Judged { label, score: (positive - negative) / all, confidence: most / all }
 }
 

@@ -143,9 +143,7 @@ fn judged(
         SentimentType::Neutral => Label::Neutral,
         SentimentType::Positive => Label::Positive,
         SentimentType::Mixed if mixed => Label::Mixed,
-        SentimentType::Mixed if neutral >= negative.max(positive) => Label::Neutral,
-        SentimentType::Mixed if negative > positive => Label::Negative,
-        SentimentType::Mixed => Label::Positive,
+        SentimentType::Mixed => Label::likeliest(negative, neutral, positive),
         _ => return None,
     };
     let confidence = match label {
