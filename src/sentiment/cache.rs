@@ -66,17 +66,18 @@ impl Default for Cache {
     }
 }
 
-/// The number of a shelf. A word and the same one negated share it.
+/// The number of a shelf. A word and the same one negated are on two.
 #[inline(always)]
-fn place(hash: u64) -> usize {
-    (hash >> (64 - SHELVES_BITS)) as usize
+fn place(key: Key, hash: u64) -> usize {
+    // So far up the bit of a negation counts.
+    ((hash ^ (key.second << 2)) >> (64 - SHELVES_BITS)) as usize
 }
 
 impl Cache {
     /// What a token adds, if that is known, by its key and its hash.
     #[inline(always)]
     pub(super) fn get(&self, key: Key, hash: u64) -> Option<Sums> {
-        let shelf = self.shelves.get(place(hash))?;
+        let shelf = self.shelves.get(place(key, hash))?;
         // Which of the two it is no processor can foretell: no branch.
         let [_, second] = &shelf.books;
         let is_second = (second.key.first ^ key.first) | (second.key.second ^ key.second) == 0;
@@ -87,7 +88,7 @@ impl Cache {
 
     /// Keep what a token adds.
     pub(super) fn put(&mut self, key: Key, hash: u64, sums: Sums) {
-        if let Some(shelf) = self.shelves.get_mut(place(hash)) {
+        if let Some(shelf) = self.shelves.get_mut(place(key, hash)) {
             let [first, _] = shelf.books;
             shelf.books = [Book { key, sums }, first];
         }
@@ -100,14 +101,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_negated_word_is_on_a_shelf_of_its_own() {
+        let hash = word_hash(b"responden");
+        let key = Key::of(&Folded::from(b"responden".as_slice()), 0);
+        assert_ne!(place(key, hash), place(key.negated(true), hash));
+    }
+
+    #[test]
     fn two_of_a_shelf_are_kept_and_the_older_goes() {
         let word = |number: u32| {
             let word = format!("w{number}");
             (Key::of(&Folded::from(word.as_bytes()), 0), word_hash(word.as_bytes()))
         };
-        let shelf = place(word(0).1);
+        let shelf = |(key, hash): &(Key, u64)| place(*key, *hash);
+        let first = word(0);
         let same: Vec<_> =
-            (0..).map(word).filter(|(_, hash)| place(*hash) == shelf).take(3).collect();
+            (0..).map(word).filter(|it| shelf(it) == shelf(&first)).take(3).collect();
         let sums = |count| Sums { counts: Counts::of(0, count, 0), ..Sums::default() };
         let mut cache = Cache::default();
         let mut put = |index: usize, count| {

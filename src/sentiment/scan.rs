@@ -25,10 +25,10 @@ pub(super) struct Token {
 const BEGINS_CLAUSE: u32 = 1 << 31;
 
 impl Token {
+    /// `clause` is [`BEGINS_CLAUSE`] or 0.
     #[inline(always)]
-    fn new(key: Key, hash: u64, from: usize, to: usize, begins_clause: bool) -> Self {
-        let bit = if begins_clause { BEGINS_CLAUSE } else { 0 };
-        Self { key, hash, from: from as u32, end: to as u32 & !BEGINS_CLAUSE | bit }
+    fn new(key: Key, hash: u64, from: usize, to: usize, clause: u32) -> Self {
+        Self { key, hash, from: from as u32, end: to as u32 | clause }
     }
 
     /// Where it ends.
@@ -113,8 +113,10 @@ impl Tokens {
         let mut writing =
             Writing { has_spanish_signs: survey.has_spanish_signs, ..Writing::default() };
         let mut speller = Speller { text, at: 0, folded, writing: &mut writing };
-        let (mut slots, mut words) = (slots.iter_mut(), 0);
-        let (mut read_to, mut begins_clause, mut before) = (0, false, Key::default());
+        let mut slots = slots.iter_mut();
+        let (mut read_to, mut clause, mut things) = (0, 0, 0);
+        // The last one that was spelled, and how many places were free behind it.
+        let mut spelled = (Key::default(), 0);
         'all: for (index, block) in survey.blocks().iter().enumerate() {
             let mut starts = block.starts;
             while starts != 0 {
@@ -128,26 +130,27 @@ impl Tokens {
                 if bit + letters == 64 {
                     letters = survey.letters_at(from);
                 }
-                if let Some(key) = plain_word(survey, padded, from, letters as usize) {
+                let to = from + letters as usize;
+                if let Some(key) = plain_word(padded, from, letters as usize)
+                    && (block.odd >> bit & 1 == 0 || !is_played_with(key))
+                {
                     let Some(slot) = slots.next() else { break 'all };
-                    let (hash, to) = (key.hash(), from + letters as usize);
-                    *slot = Token::new(key, hash, from, to, begins_clause);
-                    (before, begins_clause) = (key, false);
-                    words += 1;
-                    // One capital is common; two are not.
-                    if survey.may_shout && padded.get(from + 1).is_some_and(u8::is_ascii_uppercase)
-                    {
+                    *slot = Token::new(key, key.hash(), from, to, clause);
+                    clause = 0;
+                    if block.odd >> bit & 1 != 0 {
                         speller.writing.is_shouted |= is_shouted(text, from, to);
                     }
                     continue;
                 }
                 if is_plain_end(padded, from) {
-                    begins_clause = true;
+                    clause = BEGINS_CLAUSE;
                     continue;
                 }
                 speller.at = from;
                 let found = speller.read();
                 read_to = speller.at;
+                let (key, free) = spelled;
+                let before = if free == slots.len() { key } else { Key::default() };
                 if found.is_token()
                     && let Some(key) = keep(speller.folded, long, before)
                 {
@@ -156,17 +159,19 @@ impl Tokens {
                         true => key.hash(),
                         false => word_hash(speller.folded.bytes()),
                     };
-                    let to = read_to.min(text.len());
-                    *slot = Token::new(key, hash, from, to, begins_clause);
-                    (before, begins_clause) = (key, false);
-                    words += u32::from(key.is_word());
+                    *slot = Token::new(key, hash, from, read_to.min(text.len()), clause);
+                    clause = 0;
+                    spelled = (key, slots.len());
+                    things += u32::from(!key.is_word());
                 }
-                begins_clause |= found.ends_clause();
+                if found.ends_clause() {
+                    clause = BEGINS_CLAUSE;
+                }
             }
         }
         self.count = MOST_TOKENS - slots.len();
-        self.words = words;
-        writing.has_words |= words > 0;
+        self.words = self.count as u32 - things;
+        writing.has_words |= self.words > 0;
         self.writing = writing;
     }
 }
@@ -193,17 +198,15 @@ fn keep(folded: &Folded, long: &mut Vec<u8>, before: Key) -> Option<Key> {
 }
 
 /// The key of what has so many letters from `from` on, where that is a word that is written as it is
-/// folded, but for capitals: what most are.
+/// folded, but for capitals: what most are, unless they are played with.
 #[inline(always)]
-fn plain_word(survey: &Survey, padded: &[u8], from: usize, letters: usize) -> Option<Key> {
+fn plain_word(padded: &[u8], from: usize, letters: usize) -> Option<Key> {
     let bytes = padded.get(from..)?.first_chunk::<16>()?;
     let next = bytes.get(letters)?;
     if letters == 0 || GOES_ON.get(usize::from(*next)).is_some_and(|goes_on| *goes_on) {
         return None;
     }
-    let key = Key::of_word(bytes, letters);
-    let is_other = (survey.has_stretches | may_be_laughter(key)) && is_played_with(key);
-    (!is_other).then_some(key)
+    Some(Key::of_word(bytes, letters))
 }
 
 /// Whether a sign is one of the two that most clauses end in, and nothing more.
@@ -246,17 +249,6 @@ fn is_played_with(key: Key) -> bool {
     let letters = key.bytes(&mut spelling);
     let is_stretch = |three: &[u8]| matches!(three, [a, b, c] if a == b && b == c);
     letters.windows(3).any(is_stretch) || laughter(letters).is_some()
-}
-
-/// False for nearly all words that are no laughter: one of the first two letters is an `h` or a `j`,
-/// and one of the next three.
-#[inline]
-fn may_be_laughter(key: Key) -> bool {
-    const EACH: u64 = u64::MAX / 255;
-    // The two differ in one bit.
-    let others = ((key.first | (0x02 * EACH)) ^ (u64::from(b'j') * EACH)) + 0x7f * EACH;
-    let laughs = !others & (0x80 * EACH);
-    (laughs & 0x8080 != 0) & (laughs & 0x80_8080_0000 != 0)
 }
 
 #[cfg(test)]

@@ -1,25 +1,18 @@
-//! Where the letters of a text are: one bit for each byte, found eight bytes at a time.
+//! Where the letters of a text are: one bit for each byte, found sixteen bytes at a time.
 
-use super::plain::make_plain;
+use wide::{i8x16, u8x16};
 
-/// One in each byte.
-const EACH: u64 = u64::MAX / 255;
-/// The upper bit of each byte.
-const UPPER: u64 = 0x80 * EACH;
+use super::plain::{AT_ONCE, ROOM, make_plain};
 
 /// What a text is made of. Used again for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// The text in its plain form, and at least sixteen zeros behind it.
+    /// The text in its plain form, then [`ZEROS`] zeros, then what is left of longer ones.
     padded: Vec<u8>,
     /// Bytes of it.
     length: usize,
     /// 64 bytes of the text each.
     blocks: Vec<Block>,
-    /// A letter stands three times in a row.
-    pub(super) has_stretches: bool,
-    /// There are three capitals.
-    pub(super) may_shout: bool,
     /// There is a sign that Spanish has and English has not.
     pub(super) has_spanish_signs: bool,
 }
@@ -31,87 +24,99 @@ pub(super) struct Block {
     pub(super) letters: u64,
     /// First letters of a row of letters, and whatever else is no white space.
     pub(super) starts: u64,
+    /// Where a word that begins there may be laughter or stretched or in capitals; where none is set,
+    /// it is not.
+    pub(super) odd: u64,
 }
 
-/// What eight bytes are, in the upper bit of each.
-struct Eight {
+/// Bytes of a block.
+const BLOCK: usize = 64;
+/// As many as end any block, and some of the next, which the last bytes are looked at with.
+const ZEROS: usize = ROOM;
+const _: () = assert!(ZEROS >= BLOCK + AT_ONCE);
+
+/// What 64 bytes are, one bit for each.
+#[derive(Default)]
+struct Bits {
     letters: u64,
+    /// All but white space and control characters.
     visible: u64,
-    capitals: u64,
+    /// Those that stay as they are when letters are made small.
+    small: u64,
+    /// Those that the next byte repeats, however it is written.
+    repeated: u64,
+    /// What laughter is made of: `h` and `j`.
+    laughing: u64,
 }
 
-impl Eight {
-    #[inline]
-    fn of(raw: u64) -> Self {
-        let low = (raw | (0x20 * EACH)) & (0x7f * EACH);
-        // No byte overflows into the next one: each is less than 0x80 before the addition.
-        let (from_a, above_z) = (low + 0x1f * EACH, low + 0x05 * EACH);
-        let letters = from_a & !above_z & !raw & UPPER;
-        let visible = (((raw & (0x7f * EACH)) + 0x5f * EACH) | raw) & UPPER;
-        Self { letters, visible, capitals: letters & !(raw << 2) }
+impl Bits {
+    /// Sixteen more bytes, and the sixteen that begin one further; `shift` is the bit of the first.
+    #[inline(always)]
+    fn add(&mut self, bytes: &[u8; AT_ONCE], further: &[u8; AT_ONCE], shift: usize) {
+        let as_small = |bytes| u8x16::new(bytes) | u8x16::splat(0x20);
+        // `last` is the largest number then, and what is above it is less than all others.
+        let up_to = |bytes: u8x16, last| (bytes + u8x16::splat(0x7f - last)).cast_signed();
+        let (plain, small) = (u8x16::new(*bytes), as_small(*bytes));
+        let letters = up_to(small, b'z').simd_gt(i8x16::splat(0x7f - 26));
+        let visible = up_to(plain, b' ').simd_lt(i8x16::splat(0x7f - b' ' as i8));
+        self.letters |= u64::from(letters.to_bitmask()) << shift;
+        self.visible |= u64::from(visible.to_bitmask()) << shift;
+        self.small |= u64::from(plain.simd_eq(small).to_bitmask()) << shift;
+        self.repeated |= u64::from(small.simd_eq(as_small(*further)).to_bitmask()) << shift;
+        // The two differ in one bit.
+        let laughing = (small | u8x16::splat(0x02)).simd_eq(u8x16::splat(b'j'));
+        self.laughing |= u64::from(laughing.to_bitmask()) << shift;
     }
-}
 
-/// What 32 bytes are: a bit for each, and a number.
-struct Half {
-    letters: u64,
-    visible: u64,
-    capitals: u64,
-}
-
-impl Half {
-    #[inline]
-    fn of(bytes: &[u8; 32]) -> Self {
-        let mut half = Self { letters: 0, visible: 0, capitals: 0 };
-        let (eights, _) = bytes.as_chunks::<8>();
-        for bytes in eights.iter().rev() {
-            let eight = Eight::of(u64::from_le_bytes(*bytes));
-            half.letters = half.letters << 8 | bits(eight.letters);
-            half.visible = half.visible << 8 | bits(eight.visible);
-            half.capitals += eight.capitals >> 7;
-        }
-        half.capitals = half.capitals.wrapping_mul(EACH) >> 56;
-        half
+    /// Where a word may begin that is laughter or in capitals. What is behind the 64 bytes may be
+    /// anything.
+    #[inline(always)]
+    fn odd(&self) -> u64 {
+        let (laughing, capitals) = (self.laughing, self.letters & !self.small);
+        let soon_again = laughing >> 1 | laughing >> 2 | laughing >> 3 | laughing >> 4 | 0xf << 60;
+        let laughs = laughing & soon_again;
+        let shouts = capitals & (capitals >> 1 | 1 << 63) & (capitals >> 2 | 3 << 62);
+        // One of its first two letters.
+        laughs | laughs >> 1 | 1 << 63 | shouts
     }
-}
-
-/// The upper bits of eight bytes as eight bits, the first one lowest.
-#[inline]
-fn bits(upper: u64) -> u64 {
-    (upper >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 impl Survey {
     /// Look at `text` instead of what was looked at before: at its plain form.
     #[inline(never)]
     pub(super) fn read(&mut self, text: &str) {
-        self.padded.clear();
-        self.has_spanish_signs = false;
-        match text.is_ascii() {
-            true => self.padded.extend_from_slice(text.as_bytes()),
-            false => self.has_spanish_signs = make_plain(text, &mut self.padded),
+        (self.length, self.has_spanish_signs) = make_plain(text, &mut self.padded);
+        let behind = self.padded.get_mut(self.length..).unwrap_or_default();
+        if let Some(behind) = behind.first_chunk_mut() {
+            *behind = [0; ZEROS];
         }
-        self.length = self.padded.len();
-        // As many as may be needed, and then less: a number that is known is written without a loop.
-        self.padded.extend_from_slice(&[0; 48]);
-        self.padded.truncate(self.length.next_multiple_of(32) + 16);
         self.blocks.clear();
-        let (mut capitals, mut before) = (0, 0);
-        let (halves, _) = self.padded.as_chunks::<32>();
-        for pair in halves.chunks(2) {
-            let (mut letters, mut visible) = (0_u64, 0_u64);
-            for (index, half) in pair.iter().enumerate() {
-                let half = Half::of(half);
-                letters |= half.letters << (32 * index);
-                visible |= half.visible << (32 * index);
-                capitals += half.capitals;
+        let (bytes, _) = self.padded.as_chunks::<BLOCK>();
+        let (further, _) = self.padded.get(1..).unwrap_or_default().as_chunks::<BLOCK>();
+        let (mut letters_before, mut pairs_before) = (0, 0);
+        let count = self.length.div_ceil(BLOCK);
+        for (bytes, further) in bytes.iter().zip(further).take(count) {
+            let mut bits = Bits::default();
+            let (bytes, _) = bytes.as_chunks::<AT_ONCE>();
+            let (further, _) = further.as_chunks::<AT_ONCE>();
+            for (index, (bytes, further)) in bytes.iter().zip(further).enumerate() {
+                bits.add(bytes, further, AT_ONCE * index);
             }
-            let first = letters & !(letters << 1 | before);
-            self.blocks.push(Block { letters, starts: first | visible & !letters });
-            before = letters >> 63;
+            let Bits { letters, visible, repeated, .. } = bits;
+            let first = letters & !(letters << 1 | letters_before >> 63);
+            let mut odd = bits.odd();
+            // A letter three times in a row is rare: that it is in the block, or in the one behind the
+            // block that the word begins in, is enough.
+            let pairs = letters & repeated;
+            if pairs & (pairs << 1 | pairs_before >> 63) != 0 {
+                odd = u64::MAX;
+                if let Some(before) = self.blocks.last_mut() {
+                    before.odd = u64::MAX;
+                }
+            }
+            self.blocks.push(Block { letters, starts: first | visible & !letters, odd });
+            (letters_before, pairs_before) = (letters, pairs);
         }
-        self.may_shout = capitals >= 3;
-        self.has_stretches = has_stretches(&self.padded, self.length.next_multiple_of(32));
     }
 
     /// The text in its plain form.
@@ -124,7 +129,7 @@ impl Survey {
         &self.blocks
     }
 
-    /// The same, and at least sixteen zeros behind it.
+    /// The same, at least sixteen zeros behind it, and then anything.
     pub(super) fn padded(&self) -> &[u8] {
         &self.padded
     }
@@ -137,18 +142,6 @@ impl Survey {
         let letters = letters(index) >> shift | letters(index + 1) << 1 << (63 - shift);
         (!letters).trailing_zeros()
     }
-}
-
-/// Whether a letter among the first `length` bytes stands three times in a row, however it is
-/// written. There are two more bytes, so that as many as a processor takes at once are compared
-/// throughout.
-fn has_stretches(bytes: &[u8], length: usize) -> bool {
-    let from = |at: usize| bytes.get(at..at + length).unwrap_or_default();
-    let triples = from(0).iter().zip(from(1)).zip(from(2));
-    triples.fold(false, |found, ((first, second), third)| {
-        let differences = (first ^ second) | (second ^ third);
-        found | ((differences & !0x20 == 0) & (first | 0x20).is_ascii_lowercase())
-    })
 }
 
 #[cfg(test)]
@@ -168,24 +161,34 @@ mod tests {
     fn behind_the_end_are_zeros() {
         for length in 0..200 {
             let text = "a".repeat(length);
-            let read = survey(&text);
-            let (written, zeros) = read.padded.split_at(length);
+            let mut read = survey(&"b".repeat(150));
+            read.read(&text);
+            let (written, zeros) = read.padded().split_at(length);
             assert!(written == text.as_bytes() && zeros.len() >= 16);
-            assert!(zeros.iter().all(|byte| *byte == 0));
+            assert_eq!(zeros[..16], [0; 16], "{length}");
         }
     }
 
+    /// Whether the last word of `text` is one that may be odd.
+    fn is_odd(text: &str) -> bool {
+        let read = survey(text);
+        let from = text.rfind(' ').map_or(0, |space| space + 1);
+        read.blocks()[from / 64].odd >> (from % 64) & 1 != 0
+    }
+
     #[test]
-    fn what_a_text_may_hold_is_told() {
-        let told = |text: &str| {
-            let read = survey(text);
-            (read.has_stretches, read.may_shout)
-        };
-        assert_eq!(told("hola Que tal..."), (false, false));
-        for shift in 0..70 {
-            let before = "x ".repeat(shift);
-            assert_eq!(told(&format!("{before}NOO")), (false, true), "{shift}");
-            assert_eq!(told(&format!("{before}oOo")), (true, false), "{shift}");
+    fn odd_words_are_told_wherever_they_stand() {
+        assert!(!is_odd("Hola Que TAl {[{[[[ @`@"));
+        for shift in 0..140 {
+            let before = " ".repeat(shift);
+            for word in ["NOS", "jaja", "Ajaja", "JEJE", "hahaha", "siii", "asiii", "graciasSs"] {
+                assert!(is_odd(&format!("{before}{word}")), "{shift} {word}");
+            }
+            // Of what reaches the end of its block it is not told.
+            for word in ["NOs", "No", "oo", "hasta", "jugo", "viaje", "trabajo", "h"] {
+                let is_told = shift % 64 < 59;
+                assert!(!is_told || !is_odd(&format!("{before}{word}")), "{shift} {word}");
+            }
         }
     }
 

@@ -194,9 +194,8 @@ impl Folding {
     pub(super) fn fold<'a>(&'a mut self, text: &'a str) -> &'a [u8] {
         let mut rest = text.as_bytes();
         if !rest.is_ascii() {
-            self.plain.clear();
-            make_plain(text, &mut self.plain);
-            rest = &self.plain;
+            let (length, _) = make_plain(text, &mut self.plain);
+            rest = self.plain.get(..length).unwrap_or_default();
         }
         if is_folded(rest) {
             return rest;
