@@ -308,6 +308,15 @@ mod tests {
         );
         assert_eq!(read("👍🏽👍🏿 ❤️❤️ 👩‍👩‍👧 🇲🇽🇲🇽"), "2:👍 2:❤ 2:👩👩👧 2:🇲🇽");
         assert_eq!(read("a…b"), "a 3:... | b");
+        assert_eq!(read("👍 👍 bien 👍"), "2:👍 bien 2:👍");
+    }
+
+    #[test]
+    fn tokens_know_where_they_stand() {
+        let mut tokens = Tokens::default();
+        tokens.read("no, ya 👍. siii");
+        let places: Vec<_> = tokens.list().iter().map(|it| (it.from, it.to())).collect();
+        assert_eq!(places, [(0, 2), (4, 6), (7, 11), (13, 17)]);
     }
 
     #[test]
