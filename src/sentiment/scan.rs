@@ -3,7 +3,7 @@
 use super::fold::{CLASSES, Class};
 use super::key::{Folded, Key, word_hash};
 use super::spell::{SHOUTED, Speller, laughter, mark};
-use super::survey::Survey;
+use super::survey::{Block, Survey};
 
 /// A message is judged by so many tokens at most.
 const MOST_TOKENS: usize = 2000;
@@ -114,65 +114,99 @@ impl Tokens {
             Writing { has_spanish_signs: survey.has_spanish_signs, ..Writing::default() };
         let mut speller = Speller { text, at: 0, folded, writing: &mut writing };
         let mut slots = slots.iter_mut();
-        let (mut read_to, mut clause, mut things) = (0, 0, 0);
-        // The last one that was spelled, and how many places were free behind it.
+        let (mut ahead, mut read_to, mut things) = (Ahead::default(), 0_usize, 0);
+        // The last one that was spelled, and where it ends.
         let mut spelled = (Key::default(), 0);
         'all: for (index, block) in survey.blocks().iter().enumerate() {
-            let mut starts = block.starts;
-            while starts != 0 {
-                let bit = starts.trailing_zeros();
-                let from = 64 * index + bit as usize;
-                starts &= starts - 1;
-                if from < read_to {
-                    continue;
-                }
+            let first = 64 * index;
+            ahead.enter(block, read_to.saturating_sub(first));
+            while let Some((bit, clause)) = ahead.next() {
+                let from = first + bit as usize;
                 let mut letters = (!(block.letters >> bit)).trailing_zeros();
                 if bit + letters == 64 {
                     letters = survey.letters_at(from);
                 }
                 let to = from + letters as usize;
                 if let Some(key) = plain_word(padded, from, letters as usize)
-                    && (block.odd >> bit & 1 == 0 || !is_played_with(key))
+                    && (block.odd >> bit & 1 == 0 || !is_odd(key, text, from, to, speller.writing))
                 {
                     let Some(slot) = slots.next() else { break 'all };
                     *slot = Token::new(key, key.hash(), from, to, clause);
-                    clause = 0;
-                    if block.odd >> bit & 1 != 0 {
-                        speller.writing.is_shouted |= is_shouted(text, from, to);
-                    }
-                    continue;
-                }
-                if is_plain_end(padded, from) {
-                    clause = BEGINS_CLAUSE;
                     continue;
                 }
                 speller.at = from;
                 let found = speller.read();
                 read_to = speller.at;
-                let (key, free) = spelled;
-                let before = if free == slots.len() { key } else { Key::default() };
-                if found.is_token()
-                    && let Some(key) = keep(speller.folded, long, before)
-                {
-                    let Some(slot) = slots.next() else { break 'all };
-                    let hash = match key.is_short() {
-                        true => key.hash(),
-                        false => word_hash(speller.folded.bytes()),
-                    };
-                    *slot = Token::new(key, hash, from, read_to.min(text.len()), clause);
-                    clause = 0;
-                    spelled = (key, slots.len());
-                    things += u32::from(!key.is_word());
+                let mut is_open = clause != 0;
+                if found.is_token() {
+                    let (before, end) = spelled;
+                    let between = text.get(end..from).unwrap_or_default();
+                    let key = keep(speller.folded, long, before, between);
+                    spelled = (key.unwrap_or(before), read_to);
+                    if let Some(key) = key {
+                        let Some(slot) = slots.next() else { break 'all };
+                        let hash = match key.is_short() {
+                            true => key.hash(),
+                            false => word_hash(speller.folded.bytes()),
+                        };
+                        *slot = Token::new(key, hash, from, read_to.min(text.len()), clause);
+                        is_open = false;
+                        things += u32::from(!key.is_word());
+                    }
                 }
-                if found.ends_clause() {
-                    clause = BEGINS_CLAUSE;
-                }
+                ahead.skip(read_to - first, is_open | found.ends_clause());
             }
         }
         self.count = MOST_TOKENS - slots.len();
         self.words = self.count as u32 - things;
         writing.has_words |= self.words > 0;
         self.writing = writing;
+    }
+}
+
+/// What is still to be read of a block.
+#[derive(Default)]
+struct Ahead {
+    /// Where tokens may begin.
+    starts: u64,
+    /// Signs that end a clause.
+    ends: u64,
+    /// Those starts that are the first behind such a sign.
+    begins: u64,
+    /// There is such a sign behind the last start: the next one may be in another block.
+    is_open: bool,
+}
+
+impl Ahead {
+    /// Begin a block, of which the first `count` bytes are read.
+    #[inline(always)]
+    fn enter(&mut self, block: &Block, count: usize) {
+        (self.starts, self.ends) = (block.starts, block.ends);
+        self.skip(count, self.is_open);
+    }
+
+    /// Leave out the first `count` bytes; `is_open` where a sign ends a clause right before what is
+    /// left.
+    #[inline(always)]
+    fn skip(&mut self, count: usize, is_open: bool) {
+        let count = count.min(64) as u32;
+        let rest = u64::MAX.checked_shl(count).unwrap_or(0);
+        self.starts &= rest;
+        self.ends = self.ends & rest | u64::from(is_open) << count.min(63);
+        // A sign is added, and the carry goes up to the next start: all between is ones.
+        let (sum, is_open) = (!self.starts).overflowing_add(self.ends);
+        (self.begins, self.is_open) = (sum & self.starts, is_open);
+    }
+
+    /// The bit of the next start, which is not ahead any more, and [`BEGINS_CLAUSE`] or 0.
+    #[inline(always)]
+    fn next(&mut self) -> Option<(u32, u32)> {
+        if self.starts == 0 {
+            return None;
+        }
+        let bit = self.starts.trailing_zeros();
+        self.starts &= self.starts - 1;
+        Some((bit, ((self.begins >> bit) as u32) << 31))
     }
 }
 
@@ -183,11 +217,15 @@ fn long_bytes(long: &[u8], key: Key) -> &[u8] {
     rest.get(..usize::from(*length)).unwrap_or_default()
 }
 
-/// The key of what was found behind the token `before`; none where it is the same picture again.
-fn keep(folded: &Folded, long: &mut Vec<u8>, before: Key) -> Option<Key> {
+/// The key of what was found; none where it is a picture and `before` is the same one, with no word
+/// `between` the two.
+fn keep(folded: &Folded, long: &mut Vec<u8>, before: Key, between: &[u8]) -> Option<Key> {
     let (key, bytes) = (Key::of(folded, long.len()), folded.bytes());
     let is_picture = bytes.first() == Some(&mark::PICTURE);
-    if is_picture && (key == before || (!before.is_short() && long_bytes(long, before) == bytes)) {
+    if is_picture
+        && (key == before || (!before.is_short() && long_bytes(long, before) == bytes))
+        && !between.iter().any(u8::is_ascii_alphabetic)
+    {
         return None;
     }
     if !key.is_short() {
@@ -209,23 +247,6 @@ fn plain_word(padded: &[u8], from: usize, letters: usize) -> Option<Key> {
     Some(Key::of_word(bytes, letters))
 }
 
-/// Whether a sign is one of the two that most clauses end in, and nothing more.
-#[inline(always)]
-fn is_plain_end(padded: &[u8], from: usize) -> bool {
-    match padded.get(from..from + 2) {
-        Some([b',', _]) => true,
-        Some([b'.', next]) => *next != b'.',
-        _ => false,
-    }
-}
-
-/// Whether a word is written in capitals.
-#[inline(never)]
-fn is_shouted(text: &[u8], from: usize, to: usize) -> bool {
-    let letters = text.get(from..to).unwrap_or_default();
-    letters.len() >= SHOUTED && letters.iter().all(u8::is_ascii_uppercase)
-}
-
 /// The bytes behind the letters of a word that may go on with it: a digit, an apostrophe, a letter of
 /// another kind, a sign of a link or an address.
 static GOES_ON: [bool; 256] = bytes_that_go_on();
@@ -242,13 +263,19 @@ const fn bytes_that_go_on() -> [bool; 256] {
     goes_on
 }
 
-/// Whether a word is laughter, or a letter stands three times in a row.
+/// Whether a plain word is laughter or stretched, and so not as it is folded; notes where one that is
+/// not is in capitals.
 #[inline(never)]
-fn is_played_with(key: Key) -> bool {
+fn is_odd(key: Key, text: &[u8], from: usize, to: usize, writing: &mut Writing) -> bool {
     let mut spelling = [0; 16];
     let letters = key.bytes(&mut spelling);
     let is_stretch = |three: &[u8]| matches!(three, [a, b, c] if a == b && b == c);
-    letters.windows(3).any(is_stretch) || laughter(letters).is_some()
+    if letters.windows(3).any(is_stretch) || laughter(letters).is_some() {
+        return true;
+    }
+    let written = text.get(from..to).unwrap_or_default();
+    writing.is_shouted |= written.len() >= SHOUTED && written.iter().all(u8::is_ascii_uppercase);
+    false
 }
 
 #[cfg(test)]

@@ -22,8 +22,11 @@ pub(super) struct Survey {
 pub(super) struct Block {
     /// ASCII letters.
     pub(super) letters: u64,
-    /// First letters of a row of letters, and whatever else is no white space.
+    /// First letters of a row of letters, and whatever else is no white space and no end.
     pub(super) starts: u64,
+    /// Signs that end a clause and are nothing more: commas, and full stops that stand alone or are
+    /// the last of several.
+    pub(super) ends: u64,
     /// Where a word that begins there may be laughter or stretched or in capitals; where none is set,
     /// it is not.
     pub(super) odd: u64,
@@ -47,6 +50,8 @@ struct Bits {
     repeated: u64,
     /// What laughter is made of: `h` and `j`.
     laughing: u64,
+    commas: u64,
+    stops: u64,
 }
 
 impl Bits {
@@ -66,6 +71,8 @@ impl Bits {
         // The two differ in one bit.
         let laughing = (small | u8x16::splat(0x02)).simd_eq(u8x16::splat(b'j'));
         self.laughing |= u64::from(laughing.to_bitmask()) << shift;
+        self.commas |= u64::from(plain.simd_eq(u8x16::splat(b',')).to_bitmask()) << shift;
+        self.stops |= u64::from(plain.simd_eq(u8x16::splat(b'.')).to_bitmask()) << shift;
     }
 
     /// Where a word may begin that is laughter or in capitals. What is behind the 64 bytes may be
@@ -103,6 +110,7 @@ impl Survey {
                 bits.add(bytes, further, AT_ONCE * index);
             }
             let Bits { letters, visible, repeated, .. } = bits;
+            let ends = bits.commas | bits.stops & !repeated;
             let first = letters & !(letters << 1 | letters_before >> 63);
             let mut odd = bits.odd();
             // A letter three times in a row is rare: that it is in the block, or in the one behind the
@@ -114,7 +122,8 @@ impl Survey {
                     before.odd = u64::MAX;
                 }
             }
-            self.blocks.push(Block { letters, starts: first | visible & !letters, odd });
+            let starts = first | visible & !(letters | ends);
+            self.blocks.push(Block { letters, starts, ends, odd });
             (letters_before, pairs_before) = (letters, pairs);
         }
     }
@@ -197,7 +206,7 @@ mod tests {
     proptest! {
         #[test]
         fn bits_say_what_bytes_are(
-            text in prop_oneof!["\\PC{0,200}", "[a-zA-Z]{50,200}", "[a-zA-Z .é]{0,200}"]
+            text in prop_oneof!["\\PC{0,200}", "[a-zA-Z]{50,200}", "[a-zA-Z .,é]{0,200}"]
         ) {
             let read = survey(&text);
             let bytes = read.plain();
@@ -207,9 +216,17 @@ mod tests {
                 prop_assert_eq!(read.letters_at(at) as usize, letters.count());
                 let is_letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
                 let is_first = is_letter(at) && !(at > 0 && is_letter(at - 1));
-                let is_other = bytes.get(at).is_some_and(|byte| *byte > b' ') && !is_letter(at);
+                let is_end = match bytes.get(at..) {
+                    Some([b',', ..] | [b'.']) => true,
+                    // A control character that differs in one bit counts as another full stop.
+                    Some([b'.', next, ..]) => !matches!(*next, b'.' | 0x0e),
+                    _ => false,
+                };
+                let is_visible = bytes.get(at).is_some_and(|byte| *byte > b' ');
+                let is_other = is_visible && !is_letter(at) && !is_end;
                 let block = read.blocks.get(at / 64).copied().unwrap_or_default();
                 prop_assert_eq!(block.starts >> (at % 64) & 1 != 0, is_first || is_other, "{}", at);
+                prop_assert_eq!(block.ends >> (at % 64) & 1 != 0, is_end, "{}", at);
             }
         }
     }
