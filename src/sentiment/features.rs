@@ -211,3 +211,28 @@ pub(super) fn writing(tokens: &Tokens, mut each: impl FnMut(u64)) {
 fn pair(first: u64, second: u64) -> u64 {
     (first.rotate_left(17) ^ second).wrapping_mul(PAIR)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn negated(text: &str) -> String {
+        let mut tokens = Tokens::default();
+        tokens.read(text);
+        let mut walk = Walk::new();
+        let marks = tokens.list().iter().map(|token| match walk.step(token).is_negated {
+            true => '-',
+            false => '.',
+        });
+        marks.collect()
+    }
+
+    #[test]
+    fn a_negation_covers_three_words_of_its_clause() {
+        assert_eq!(negated("hoy no me gusta esto nadita hoy"), "..---..");
+        assert_eq!(negated("no 👍 me 👎 gusta 12 esto hoy"), "..-.-.-.");
+        assert_eq!(negated("no, me gusta"), "...");
+        assert_eq!(negated("no me pero gusta"), ".--.");
+        assert_eq!(negated("no me no gusta esto nadita hoy"), ".-----.");
+    }
+}

@@ -189,11 +189,10 @@ impl Ahead {
     /// left.
     #[inline(always)]
     fn skip(&mut self, count: usize, is_open: bool) {
-        let count = count.min(64) as u32;
-        let rest = u64::MAX.checked_shl(count).unwrap_or(0);
+        let rest = u64::MAX.checked_shl(count.min(64) as u32).unwrap_or(0);
         self.starts &= rest;
-        self.ends = self.ends & rest | u64::from(is_open) << count.min(63);
-        // A sign is added, and the carry goes up to the next start: all between is ones.
+        self.ends = self.ends & rest | u64::from(is_open);
+        // Signs are added, and the carry goes up to the next start: all that is no start is ones.
         let (sum, is_open) = (!self.starts).overflowing_add(self.ends);
         (self.begins, self.is_open) = (sum & self.starts, is_open);
     }
@@ -280,6 +279,8 @@ fn is_odd(key: Key, text: &[u8], from: usize, to: usize, writing: &mut Writing) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::key::LONGEST_TOKEN;
     use super::*;
 
@@ -312,6 +313,7 @@ mod tests {
         assert_eq!(read("don't  DON’T can\u{301}t"), "dont dont cant SHOUTED");
         assert_eq!(read("siiiii graciaaas"), "sii graciaas STRETCHED");
         assert_eq!(read("привет Мир 字"), "привет мир 字");
+        assert_eq!(read("NOS hijo"), "nos hijo SHOUTED");
     }
 
     #[test]
@@ -367,5 +369,16 @@ mod tests {
         }
         assert_eq!(read(&"a ".repeat(5000)).split(' ').count(), MOST_TOKENS);
         assert_eq!(read(&"ab".repeat(5000)).len(), LONGEST_TOKEN);
+    }
+
+    proptest! {
+        /// Blocks begin anywhere in a text then.
+        #[test]
+        fn tokens_are_the_same_wherever_a_text_begins(
+            text in "([a-zA-Z0-9é]{1,9}|[ ,.!?:)'@\"👍☕]|jaja|NOS|siii|https://a.b/c,d|1,250.00|[a-z]{50,90}| ){0,40}",
+            shift in 0_usize..130,
+        ) {
+            prop_assert_eq!(read(&format!("{}{text}", " ".repeat(shift))), read(&text));
+        }
     }
 }
