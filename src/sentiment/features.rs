@@ -179,16 +179,17 @@ impl Walk {
         let pair = pair(self.before, token.hash);
         self.before = token.hash;
         let covered = if token.begins_clause() { 0 } else { self.covered };
-        // No sign and no thing has the hash of a word with a role; and without a branch, since which
-        // of them it is no processor can foretell.
+        if !token.key.is_word() {
+            self.covered = covered;
+            return Step { role: Role::Plain, is_negated: false, pair };
+        }
         let role = self.roles.of(token.hash);
-        let is_negated = (covered > 0) & token.key.is_word();
         self.covered = match role {
             Role::Negation => COVERED,
             Role::Contrast => 0,
-            Role::Plain => covered - u8::from(is_negated),
+            Role::Plain => covered.saturating_sub(1),
         };
-        Step { role, is_negated, pair }
+        Step { role, is_negated: covered > 0, pair }
     }
 }
 
