@@ -86,6 +86,14 @@ impl Cache {
         (differences == 0).then_some(book.sums)
     }
 
+    /// Say that a token will be asked for soon, so that its shelf is fetched meanwhile.
+    #[inline(always)]
+    pub(super) fn expect(&self, key: Key, hash: u64) {
+        if let Some(shelf) = self.shelves.get(place(key, hash)) {
+            fetch(shelf);
+        }
+    }
+
     /// Keep what a token adds.
     pub(super) fn put(&mut self, key: Key, hash: u64, sums: Sums) {
         if let Some(shelf) = self.shelves.get_mut(place(key, hash)) {
@@ -94,6 +102,13 @@ impl Cache {
         }
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+use safe_arch::prefetch_t0 as fetch;
+
+/// Other processors can be told so by unsafe code alone.
+#[cfg(not(target_arch = "x86_64"))]
+fn fetch<T>(_: &T) {}
 
 #[cfg(test)]
 mod tests {

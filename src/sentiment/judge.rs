@@ -207,7 +207,8 @@ impl Judge {
 
     /// What the parts of `text` weigh together; `None` where it has none.
     pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
-        self.tokens.read(text);
+        let Self { tokens, cache } = self;
+        tokens.read_with(text, |key, hash| cache.expect(key, hash));
         if self.tokens.list().is_empty() {
             return None;
         }

@@ -102,9 +102,14 @@ impl Tokens {
     }
 
     /// Read `text` instead of what was read before.
+    pub(super) fn read(&mut self, text: &str) {
+        self.read_with(text, |_, _| {});
+    }
+
+    /// The same; `met` is told the key and the hash of most words as soon as they are found.
     // Not inlined: apart, each half has registers enough.
     #[inline(never)]
-    pub(super) fn read(&mut self, text: &str) {
+    pub(super) fn read_with(&mut self, text: &str, met: impl Fn(Key, u64)) {
         self.survey.read(text);
         self.long.clear();
         self.count = 0;
@@ -131,7 +136,9 @@ impl Tokens {
                     && (block.odd >> bit & 1 == 0 || !is_odd(key, text, from, to, speller.writing))
                 {
                     let Some(slot) = slots.next() else { break 'all };
-                    *slot = Token::new(key, key.hash(), from, to, clause);
+                    let hash = key.hash();
+                    met(key, hash);
+                    *slot = Token::new(key, hash, from, to, clause);
                     continue;
                 }
                 speller.at = from;
