@@ -86,7 +86,8 @@ impl Cache {
         (differences == 0).then_some(book.sums)
     }
 
-    /// Say that a token will be asked for soon, so that its shelf is fetched meanwhile.
+    /// Say that a token will be asked for soon, so that its shelf is fetched meanwhile. That of the same
+    /// word negated is another one.
     #[inline(always)]
     pub(super) fn expect(&self, key: Key, hash: u64) {
         if let Some(shelf) = self.shelves.get(place(key, hash)) {

@@ -24,11 +24,11 @@ pub(super) struct Block {
     pub(super) letters: u64,
     /// First letters of a row of letters, and whatever else is no white space and no end.
     pub(super) starts: u64,
-    /// Signs that end a clause and are nothing more: commas, and full stops that stand alone or are
-    /// the last of several.
+    /// Signs that end a clause where they are part of nothing else, as of a number or a link: commas,
+    /// and full stops that stand alone or are the last of several.
     pub(super) ends: u64,
-    /// Where a word that begins there may be laughter or stretched or in capitals; where none is set,
-    /// it is not.
+    /// Where a word that begins there may be laughter or stretched or in capitals, three or more; where
+    /// none is set, one of up to fifteen letters is not.
     pub(super) odd: u64,
 }
 
@@ -113,8 +113,8 @@ impl Survey {
             let ends = bits.commas | bits.stops & !repeated;
             let first = letters & !(letters << 1 | letters_before >> 63);
             let mut odd = bits.odd();
-            // A letter three times in a row is rare: that it is in the block, or in the one behind the
-            // block that the word begins in, is enough.
+            // A letter three times in a row is rare: that it is in the block that a word begins in, or in
+            // the one behind it, is enough. A word that goes on further is spelled anyway.
             let pairs = letters & repeated;
             if pairs & (pairs << 1 | pairs_before >> 63) != 0 {
                 odd = u64::MAX;
