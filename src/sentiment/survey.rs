@@ -7,7 +7,7 @@ use super::plain::{AT_ONCE, ROOM, make_plain};
 /// What a text is made of. Used again for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// The text in its plain form, then [`ZEROS`] zeros, then what is left of longer ones.
+    /// The text in its plain form, then [`ROOM`] zeros, then what is left of longer ones.
     padded: Vec<u8>,
     /// Bytes of it.
     length: usize,
@@ -34,9 +34,8 @@ pub(super) struct Block {
 
 /// Bytes of a block.
 const BLOCK: usize = 64;
-/// As many as end any block, and some of the next, which the last bytes are looked at with.
-const ZEROS: usize = ROOM;
-const _: () = assert!(ZEROS >= BLOCK + AT_ONCE);
+// Zeros end any block, and begin the next one, which the last bytes are looked at with.
+const _: () = assert!(ROOM >= BLOCK + AT_ONCE);
 
 /// What 64 bytes are, one bit for each.
 #[derive(Default)]
@@ -61,18 +60,19 @@ impl Bits {
         let as_small = |bytes| u8x16::new(bytes) | u8x16::splat(0x20);
         // `last` is the largest number then, and what is above it is less than all others.
         let up_to = |bytes: u8x16, last| (bytes + u8x16::splat(0x7f - last)).cast_signed();
+        let is = |bytes: u8x16, sign| bytes.simd_eq(u8x16::splat(sign));
+        let bits = |bytes: u8x16| u64::from(bytes.to_bitmask()) << shift;
         let (plain, small) = (u8x16::new(*bytes), as_small(*bytes));
         let letters = up_to(small, b'z').simd_gt(i8x16::splat(0x7f - 26));
         let visible = up_to(plain, b' ').simd_lt(i8x16::splat(0x7f - b' ' as i8));
-        self.letters |= u64::from(letters.to_bitmask()) << shift;
-        self.visible |= u64::from(visible.to_bitmask()) << shift;
-        self.small |= u64::from(plain.simd_eq(small).to_bitmask()) << shift;
-        self.repeated |= u64::from(small.simd_eq(as_small(*further)).to_bitmask()) << shift;
+        self.letters |= bits(letters.cast_unsigned());
+        self.visible |= bits(visible.cast_unsigned());
+        self.small |= bits(plain.simd_eq(small));
+        self.repeated |= bits(small.simd_eq(as_small(*further)));
         // The two differ in one bit.
-        let laughing = (small | u8x16::splat(0x02)).simd_eq(u8x16::splat(b'j'));
-        self.laughing |= u64::from(laughing.to_bitmask()) << shift;
-        self.commas |= u64::from(plain.simd_eq(u8x16::splat(b',')).to_bitmask()) << shift;
-        self.stops |= u64::from(plain.simd_eq(u8x16::splat(b'.')).to_bitmask()) << shift;
+        self.laughing |= bits(is(small | u8x16::splat(0x02), b'j'));
+        self.commas |= bits(is(plain, b','));
+        self.stops |= bits(is(plain, b'.'));
     }
 
     /// Where a word may begin that is laughter or in capitals. What is behind the 64 bytes may be
@@ -95,7 +95,7 @@ impl Survey {
         (self.length, self.has_spanish_signs) = make_plain(text, &mut self.padded);
         let behind = self.padded.get_mut(self.length..).unwrap_or_default();
         if let Some(behind) = behind.first_chunk_mut() {
-            *behind = [0; ZEROS];
+            *behind = [0; ROOM];
         }
         self.blocks.clear();
         let (bytes, _) = self.padded.as_chunks::<BLOCK>();
