@@ -13,12 +13,18 @@ pub(crate) struct Fit {
 }
 
 /// The fit under which the labels are most probable, by gradient descent: three numbers, convex.
+/// The odds are brought to a size of about one before: the steps would go over the top of larger ones.
 pub(crate) fn fit(judged: &[Judged]) -> Fit {
-    let mut fit = Fit { scale: 1.0, biases: [0.0; 2] };
     let all: f32 = judged.iter().map(|(_, _, weight)| weight).sum();
+    let square = |([negative, positive], _, weight): &Judged| {
+        (negative * negative + positive * positive) * weight / all
+    };
+    let size = judged.iter().map(square).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+    let mut fit = Fit { scale: 1.0, biases: [0.0; 2] };
     for _ in 0..2000 {
         let (mut scale, mut biases) = (0.0, [0.0; 2]);
-        for ([negative, positive], label, weight) in judged {
+        for (odds, label, weight) in judged {
+            let [negative, positive] = odds.map(|odds| odds / size);
             let [to_negative, to_positive] = fit.biases;
             let odds =
                 [negative * fit.scale + to_negative, 0.0, positive * fit.scale + to_positive];
@@ -37,7 +43,7 @@ pub(crate) fn fit(judged: &[Judged]) -> Fit {
             *bias -= 0.5 * slope;
         }
     }
-    fit
+    Fit { scale: fit.scale / size, ..fit }
 }
 
 #[cfg(test)]
@@ -45,11 +51,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn odds_that_are_twice_too_sure_are_halved() {
-        // Of log-odds 2 three in four are right: log-odds of 1.1 would be honest.
+    fn odds_that_are_too_sure_become_honest_however_sure_they_were() {
+        // Three in four are right: log-odds of 1.1 would be honest.
         let side = |odds: [f32; 2], right, wrong| [(odds, right, 3.0), (odds, wrong, 1.0)];
-        let judged: Vec<Judged> = [side([2.0, -9.0], 0, 1), side([-2.0, -9.0], 1, 0)].concat();
-        let fit = fit(&judged);
-        assert!((fit.scale * 2.0 - 3.0_f32.ln()).abs() < 0.05, "{fit:?}");
+        for said in [0.2, 2.0, 40.0, 1000.0] {
+            let judged: Vec<Judged> =
+                [side([said, -4.0 * said], 0, 1), side([-said, -4.0 * said], 1, 0)].concat();
+            let fit = fit(&judged);
+            let [to_negative, _] = fit.biases;
+            assert!((fit.scale * said - 3.0_f32.ln()).abs() < 0.05, "{said}: {fit:?}");
+            assert!(to_negative.abs() < 0.05, "{said}: {fit:?}");
+        }
     }
 }

@@ -85,7 +85,7 @@ pub(crate) enum Role {
     TrainValidateTest,
     /// For the calibration.
     Validate,
-    /// Only to be judged.
+    /// Only to be judged, but for what stands in the files of [`Role::TrainValidateTest`] before it.
     Judge,
 }
 

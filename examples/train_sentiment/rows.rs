@@ -59,7 +59,7 @@ pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) source: usize,
     pub(crate) rows: usize,
-    /// Rows whose words were met before: they count once.
+    /// Rows whose words were met before: they count once, and are not judged by.
     pub(crate) repeated: usize,
     pub(crate) sha256: String,
 }
@@ -83,9 +83,14 @@ impl Data {
                     else {
                         continue;
                     };
-                    let is_own = settings.role == Role::TrainValidateTest;
-                    let has_words = !row.features.words.is_empty();
-                    if is_own && has_words && !met.insert(row.features.words.clone()) {
+                    let words = &row.features.words;
+                    let is_met = !words.is_empty()
+                        && match settings.role {
+                            Role::TrainValidateTest => !met.insert(words.clone()),
+                            Role::Judge => met.contains(words),
+                            _ => false,
+                        };
+                    if is_met {
                         repeated += 1;
                         continue;
                     }

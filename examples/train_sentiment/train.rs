@@ -116,8 +116,9 @@ impl Trial {
     }
 }
 
-/// What the table says of the rows that the calibration is fitted on. Each source counts alike, and
-/// in it each label: the model expects as many of each, whatever its data held.
+/// What the table says of the rows that the calibration is fitted on. A source counts by its weight,
+/// as in training, whatever its size, and in it each label alike: the model expects as many of each,
+/// whatever its data held.
 fn validation(
     recipe: &Recipe,
     data: &Data,
@@ -147,7 +148,8 @@ fn validation(
             *odds += bias;
         }
         let count = counts.get(&(row.source, row.label)).copied().unwrap_or(1);
-        (odds, row.label, 1000.0 / count as f32)
+        let weight = recipe.sources.get(row.source).map_or(0.0, |source| source.weight);
+        (odds, row.label, 1000.0 * weight / count as f32)
     };
     data.rows.iter().filter(of_language).map(judge).collect()
 }

@@ -176,6 +176,38 @@ fn a_model_of_ones_own_is_trained_and_used() {
 }
 
 #[test]
+fn a_judged_message_has_words_of_its_own_and_a_source_counts_by_its_weight() {
+    let folder = Folder::new();
+    let words = ["uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez"];
+    let lines: String = (0..100)
+        .map(|number| match number % 2 {
+            0 => format!("positive\tes\tzumba {} {}\n", words[number / 10], words[number % 10]),
+            _ => format!("negative\tes\tplof {} {}\n", words[number / 10], words[number % 10]),
+        })
+        .collect();
+    folder.write("ours.tsv", lines);
+    // The first is one of ours, as anybody writes it.
+    folder.write("judged.tsv", "positive\tes\tZUMBA uno, uno!\npositive\tes\tzumba once\n");
+    folder.write("doubt.tsv", "negative\tes\tzumba\npositive\tes\tzumba\n".repeat(50));
+    let train = |doubt: &str| {
+        let doubt = format!("{{ name: doubt, files: doubt.tsv, role: validate, weight: {doubt} }}");
+        let ours = "{ name: ours, files: ours.tsv, role: train_validate_test }";
+        let judged = "{ name: judged, files: judged.tsv, role: judge }";
+        folder.write("recipe.yaml", format!("name: ours-1\nbits: 12\nlanguage_bits: 10\nseeds: 1\nsources: [ {ours}, {judged}, {doubt} ]\n"));
+        let args = ["--recipe", "recipe.yaml", "--model", "ours.bin", "--report", "figures.md"];
+        crate::program::Running::start(folder.command(trainer(), &args)).end().exits(0);
+        let said = folder.run(&["sentiment", "--model", "ours.bin", "--json", "zumba"]).exits(0);
+        let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+        said["confidence"].as_f64().unwrap()
+    };
+    let (unheard, heard) = (train("0"), train("10"));
+    let figures = fs::read_to_string(folder.path("figures.md")).unwrap();
+    assert!(figures.contains("| judged | 1 | 0 | 0 | 0 | 0 | 1 | 1 |"), "{figures}");
+    // Half of the doubtful ones are negative: whoever hears of them is less sure.
+    assert!(unheard > 0.9 && heard < 0.7, "{unheard} {heard}");
+}
+
+#[test]
 fn a_recipe_with_a_mistake_is_refused() {
     let folder = Folder::new();
     let said = |recipe: &str, data: &str| {
@@ -198,7 +230,7 @@ fn a_recipe_with_a_mistake_is_refused() {
 /// The rows of the data that was written for this project: folder, label, language, text.
 fn own_data() -> Vec<(String, String, String, String)> {
     let mut rows = Vec::new();
-    for folder in ["service", "social", "phrases"] {
+    for folder in ["service", "social", "phrases", "outside"] {
         let mut files: Vec<_> = fs::read_dir(repository("data/sentiment").join(folder))
             .unwrap()
             .map(|entry| entry.unwrap().path())
@@ -244,6 +276,8 @@ fn the_own_data_is_varied_and_balanced() {
     assert!(count("service", "es") >= 4000, "{counts:?}");
     assert!(count("service", "en") >= 1500, "{counts:?}");
     assert!(count("service", "mix") >= 300, "{counts:?}");
+    // Those of the others that no message before has the words of.
+    assert!(["es", "en"].iter().all(|language| count("outside", language) >= 500), "{counts:?}");
     let all: usize = labels.values().sum();
     let share = |label: &str| labels[label] as f64 / all as f64;
     assert!((0.40..0.60).contains(&share("neutral")), "{labels:?}");
@@ -263,7 +297,7 @@ fn the_model_is_the_one_that_its_manifest_describes() {
     for file in manifest["files"].as_array().unwrap() {
         let name = file["file"].as_str().unwrap();
         let folder = match file["source"].as_str().unwrap() {
-            folder @ ("service" | "social" | "phrases") => folder,
+            folder @ ("service" | "social" | "phrases" | "outside") => folder,
             _ => continue,
         };
         let text = fs::read(repository("data/sentiment").join(folder).join(name)).unwrap();
