@@ -14,13 +14,17 @@ pub(crate) struct Fit {
 
 /// The fit under which the labels are most probable, by gradient descent: three numbers, convex.
 /// The odds are brought to a size of about one before: the steps would go over the top of larger ones.
+/// Where nothing counts, or nothing is said, the odds stay as they are.
 pub(crate) fn fit(judged: &[Judged]) -> Fit {
+    let mut fit = Fit { scale: 1.0, biases: [0.0; 2] };
     let all: f32 = judged.iter().map(|(_, _, weight)| weight).sum();
     let square = |([negative, positive], _, weight): &Judged| {
         (negative * negative + positive * positive) * weight / all
     };
-    let size = judged.iter().map(square).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-    let mut fit = Fit { scale: 1.0, biases: [0.0; 2] };
+    let size = judged.iter().map(square).sum::<f32>().sqrt();
+    if !size.is_normal() {
+        return fit;
+    }
     for _ in 0..2000 {
         let (mut scale, mut biases) = (0.0, [0.0; 2]);
         for (odds, label, weight) in judged {
@@ -62,5 +66,13 @@ mod tests {
             assert!((fit.scale * said - 3.0_f32.ln()).abs() < 0.05, "{said}: {fit:?}");
             assert!(to_negative.abs() < 0.05, "{said}: {fit:?}");
         }
+    }
+
+    #[test]
+    fn without_messages_that_count_nothing_changes() {
+        let unchanged = Fit { scale: 1.0, biases: [0.0; 2] };
+        assert_eq!(fit(&[]), unchanged);
+        assert_eq!(fit(&[([3.0, -3.0], 0, 0.0)]), unchanged);
+        assert_eq!(fit(&[([0.0, 0.0], 0, 1.0)]), unchanged);
     }
 }
