@@ -18,6 +18,10 @@ use crate::error::{Error, ErrorKind, Result, ResultExt, innermost};
 
 /// How long an answer is waited for. With the time since a partition was last known to be one's own
 /// it bounds how late a request can arrive.
+///
+/// It also ends a wait for what was never sent: a request that is handed to a kept connection in the
+/// moment in which the cluster closes that can stay in the channel between the two, without an error
+/// (hyper, issue 4122: tokio's channels take what is sent while their receiver is dropped).
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the cluster said.

@@ -1,8 +1,10 @@
 //! What becomes of changes.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ::opensearch::http::Method;
+use acequia::testing::fault_proxy::FaultProxy;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -71,6 +73,23 @@ fn a_node_that_is_killed_in_mid_load_loses_nothing() {
     holds_what_is_left(&index, 9_000);
     let letters = folder.run(&["dead-letters", "list", "pipeline.yaml", "--json"]).exits(0);
     assert_eq!(letters.stdout, "", "an outage is no reason to refuse anything");
+}
+
+#[test]
+fn a_request_that_is_never_answered_is_sent_again() {
+    let Some(node) = services::opensearch::shared_or_skip("opensearch::delivery") else { return };
+    let upstream = SocketAddr::from(([127, 0, 0, 1], node.port()));
+    let proxy = FaultProxy::start(upstream, 0, 0).unwrap();
+    let (folder, mut index) = (Folder::new(), Index::new(node, "unanswered"));
+    let direct = std::mem::replace(&mut index.url, proxy.endpoint());
+    pipeline(&folder, &index, "", "");
+    index.url = direct;
+    folder.write("a.ndjson", changes(300));
+    let _never = proxy.hold(&["_bulk"]);
+    let began = Instant::now();
+    folder.run(&["run", "pipeline.yaml"]).exits(0).says("operation timed out");
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    holds_what_is_left(&index, 300);
 }
 
 #[test]
