@@ -14,10 +14,6 @@ use rand::rngs::StdRng;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, tee};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A process reaches the step that is aimed at, or ends, within this time. A request that is never
-/// answered is waited for half a minute, and sent again: less would call that wait a hang.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(120);
-
 /// When a process is interrupted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Moment {
@@ -91,7 +87,12 @@ impl Watched {
 
     /// Interrupt it at `moment`, or find that it has ended before.
     pub(crate) fn interrupt(&mut self, moment: Moment, signal: Signal) {
-        let end = Instant::now() + ARRIVES_WITHIN;
+        self.interrupt_within(Duration::from_secs(30), moment, signal);
+    }
+
+    /// The same, where it may take as long as `limit` to get there or to end.
+    pub(crate) fn interrupt_within(&mut self, limit: Duration, moment: Moment, signal: Signal) {
+        let end = Instant::now() + limit;
         let limit = match moment {
             Moment::After(time) => Instant::now() + time,
             Moment::At { .. } => end,

@@ -30,7 +30,8 @@ const FILES: [&str; 2] = ["a", "b"];
 const CHANGES: usize = 1_200;
 /// Keys of one file: few enough that each changes often.
 const KEYS: usize = 150;
-/// What a run may take, with everything that is spoiled.
+/// What a run may take, with everything that is spoiled: a request that is never answered is waited
+/// for half a minute, and sent again.
 const LONGEST: Duration = Duration::from_secs(120);
 
 /// The change log of one file, and what its documents are in the end: the number of the change, and
@@ -130,7 +131,7 @@ impl<'a> Schedule<'a> {
     fn killed(&mut self, reached: &mut Reached) {
         let moment = self.draw(reached);
         let mut life = self.run(Some(moment), Signal::KILL, &[]);
-        life.interrupt(moment, Signal::KILL);
+        life.interrupt_within(LONGEST, moment, Signal::KILL);
         if !life.end(LONGEST).success() {
             note(reached, life.last());
         }
@@ -141,7 +142,7 @@ impl<'a> Schedule<'a> {
     fn frozen(&mut self, reached: &mut Reached) {
         let moment = self.draw(reached);
         let mut life = self.run(Some(moment), Signal::STOP, &[]);
-        life.interrupt(moment, Signal::STOP);
+        life.interrupt_within(LONGEST, moment, Signal::STOP);
         if life.child.try_wait().unwrap().is_none() {
             note(reached, life.last());
         }
