@@ -17,6 +17,9 @@ pub(crate) struct Recipe {
     /// log2 of the rows of the language table.
     #[serde(default = "default_language_bits")]
     pub(crate) language_bits: u32,
+    /// log2 of the rows of the domain table.
+    #[serde(default = "default_domain_bits")]
+    pub(crate) domain_bits: u32,
     /// How often to train, each time in another order; the model is the mean.
     #[serde(default = "default_seeds")]
     pub(crate) seeds: u64,
@@ -70,6 +73,35 @@ pub(crate) struct Source {
     pub(crate) weight: f32,
     #[serde(default)]
     pub(crate) role: Role,
+    #[serde(default)]
+    pub(crate) domain: Domain,
+    /// What the tenth that it keeps for the calibration counts in.
+    #[serde(default)]
+    pub(crate) calibrates: Calibrates,
+}
+
+/// What kind of text: each has its own sureness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Domain {
+    /// Messages to companies.
+    #[default]
+    Service,
+    /// Anything else: posts, comments, lines of films.
+    General,
+}
+
+/// What messages that are kept for the calibration count in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Calibrates {
+    /// In both.
+    #[default]
+    Both,
+    /// How the labels stand to each other; needs messages of every label.
+    Balance,
+    /// How sure the model is in texts of their domain.
+    Sureness,
 }
 
 /// What messages are for.
@@ -98,8 +130,9 @@ impl Recipe {
         recipe.folder = path.parent().unwrap_or(Path::new(".")).to_owned();
         recipe.public = public.map(Path::to_owned);
         let is_sized = |bits: u32| (8..=22).contains(&bits);
-        if !is_sized(recipe.bits) || !is_sized(recipe.language_bits) {
-            return Err(said(&"`bits` and `language_bits` go from 8 to 22").into());
+        let sizes = [recipe.bits, recipe.language_bits, recipe.domain_bits];
+        if !sizes.into_iter().all(is_sized) {
+            return Err(said(&"`bits`, `language_bits` and `domain_bits` go from 8 to 22").into());
         }
         if recipe.name.is_empty() || recipe.name.len() > 32 || recipe.seeds == 0 {
             return Err(said(&"`name` has 1 to 32 bytes, and `seeds` is at least 1").into());
@@ -134,6 +167,10 @@ fn default_bits() -> u32 {
 
 fn default_language_bits() -> u32 {
     16
+}
+
+fn default_domain_bits() -> u32 {
+    15
 }
 
 fn default_seeds() -> u64 {

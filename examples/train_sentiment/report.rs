@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::measure::mean_and_spread;
 use crate::recipe::{Recipe, Role};
 use crate::rows::{Data, Part, Row, Share};
-use crate::train::{Trained, judge, tell, train};
+use crate::train::{Trained, generality, judge, tell, train};
 
 /// A table of the sources: rows, languages, labels.
 pub(crate) fn sources(recipe: &Recipe, data: &Data) -> String {
@@ -75,15 +75,16 @@ pub(crate) fn figures(
     let _ = writeln!(text, "{} bytes; written by its trainer.\n", bytes.len());
     text.push_str(&sources(recipe, data));
     text.push_str("\nIn points. In brackets the mean of the seeds, each trained alone in another order, and the farthest from it.\n\n");
-    text.push_str("| source | language | part | rows | macro-F1 | recall | calibration error | F1 of negative, neutral, positive |\n|---|---|---|---|---|---|---|---|\n");
+    text.push_str("| source | language | part | rows | macro-F1 | recall | calibration error | general domain | F1 of negative, neutral, positive |\n|---|---|---|---|---|---|---|---|---|\n");
     for ((source, language, part), rows) in groups(recipe, data) {
+        let general = generality(&model, rows.iter().copied());
         let all = judge(&model, rows.iter().copied());
         let each = seeds.iter().map(|model| judge(model, rows.iter().copied()).macro_f1);
         let (mean, spread) = mean_and_spread(&each.collect::<Vec<_>>());
         let [negative, neutral, positive] = all.f1;
         let _ = writeln!(
             text,
-            "| {source} | {language} | {part} | {} | {:.1} ({mean:.1} ± {spread:.1}) | {:.1} | {:.1} | {negative:.0}, {neutral:.0}, {positive:.0} |",
+            "| {source} | {language} | {part} | {} | {:.1} ({mean:.1} ± {spread:.1}) | {:.1} | {:.1} | {general:.0} | {negative:.0}, {neutral:.0}, {positive:.0} |",
             all.rows, all.macro_f1, all.recall, all.calibration_error,
         );
     }

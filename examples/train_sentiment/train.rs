@@ -2,22 +2,23 @@
 
 use std::error::Error;
 
-use acequia::sentiment::model::{Calibration, LanguageCalibration, Weights};
+use acequia::sentiment::model::{Calibration, DomainCalibration, LanguageCalibration, Weights};
 use acequia::sentiment::{Judge, Judging, Label, Language, Model, features_of};
 use sha2::{Digest, Sha256};
 
-use crate::calibrate::{Fit, Judged, fit};
+use crate::calibrate::{Fit, Judged, fit, sureness};
 use crate::learn::{Example, Table, learn};
 use crate::measure::{Figures, Outcome};
-use crate::recipe::{Learning, Recipe};
+use crate::recipe::{Calibrates, Domain, Learning, Recipe, Source};
 use crate::rows::{Data, Part, Row, Share};
 
 const LANGUAGES: [Language; 2] = [Language::Spanish, Language::English];
 
-/// Both languages, and what tells them apart.
+/// Both languages, what tells them apart, and what tells messages to companies from other texts.
 pub(crate) struct Trained {
     languages: [Trial; 2],
-    pub(crate) language: (LanguageCalibration, Vec<i8>),
+    language: (LanguageCalibration, Vec<i8>),
+    domain: (DomainCalibration, Vec<i8>),
     /// The same, of each seed alone: how much chance there is in the figures.
     pub(crate) seeds: Vec<[Trial; 2]>,
 }
@@ -40,8 +41,8 @@ pub(crate) fn train(recipe: &Recipe, data: &Data, share: Share) -> Result<Traine
         return Err("training ended with a panic".into());
     };
     let seeds = spanish_seeds.into_iter().zip(english_seeds).map(|(one, other)| [one, other]);
-    let language = language_table(recipe, data);
-    Ok(Trained { languages: [spanish, english], language, seeds: seeds.collect() })
+    let (language, domain) = (language_table(recipe, data), domain_table(recipe, data));
+    Ok(Trained { languages: [spanish, english], language, domain, seeds: seeds.collect() })
 }
 
 /// The mean of all seeds, and each seed's own.
@@ -105,12 +106,22 @@ impl Trial {
         let (unit, small) = quantise(weights.iter().flatten());
         let table: Vec<[i8; 2]> = weights.iter().map(|pair| pair.map(&small)).collect();
         let judged = validation(recipe, data, language, &table, unit, biases);
-        let Fit { scale, biases: [to_negative, to_positive] } = fit(&judged);
+        let of = |is: &dyn Fn(&Source) -> bool| -> Vec<Judged> {
+            judged.iter().filter(|(source, _)| is(source)).map(|(_, judged)| *judged).collect()
+        };
+        let fit = fit(&of(&|source| source.calibrates != Calibrates::Sureness));
+        let sureness = |domain| {
+            let counts = |it: &Source| it.domain == domain && it.calibrates != Calibrates::Balance;
+            sureness(fit, &of(&counts))
+        };
+        let (service, general) = (sureness(Domain::Service), sureness(Domain::General));
+        let Fit { scale, biases: [to_negative, to_positive] } = fit.times(service);
         let [negative, positive] = biases;
         let calibration = Calibration {
             scale: unit * scale,
             negative: negative * scale + to_negative,
             positive: positive * scale + to_positive,
+            general: general / service,
         };
         Self { calibration, table }
     }
@@ -119,14 +130,14 @@ impl Trial {
 /// What the table says of the rows that the calibration is fitted on. A source counts by its weight,
 /// as in training, whatever its size, and in it each label alike: the model expects as many of each,
 /// whatever its data held.
-fn validation(
-    recipe: &Recipe,
+fn validation<'a>(
+    recipe: &'a Recipe,
     data: &Data,
     language: Language,
     table: &[[i8; 2]],
     unit: f32,
     biases: [f32; 2],
-) -> Vec<Judged> {
+) -> Vec<(&'a Source, Judged)> {
     let of_language = |row: &&Row| row.part == Part::Validation && row.language == Some(language);
     let mut counts = std::collections::HashMap::new();
     for row in data.rows.iter().filter(of_language) {
@@ -148,10 +159,10 @@ fn validation(
             *odds += bias;
         }
         let count = counts.get(&(row.source, row.label)).copied().unwrap_or(1);
-        let weight = recipe.sources.get(row.source).map_or(0.0, |source| source.weight);
-        (odds, row.label, 1000.0 * weight / count as f32)
+        let source = recipe.sources.get(row.source)?;
+        Some((source, (odds, row.label, 1000.0 * source.weight / count as f32)))
     };
-    data.rows.iter().filter(of_language).map(judge).collect()
+    data.rows.iter().filter(of_language).filter_map(judge).collect()
 }
 
 /// The table that tells Spanish from English.
@@ -190,6 +201,29 @@ fn language_table(recipe: &Recipe, data: &Data) -> (LanguageCalibration, Vec<i8>
     (calibration, weights.iter().copied().map(small).collect())
 }
 
+/// The table that tells the general domain from that of service.
+fn domain_table(recipe: &Recipe, data: &Data) -> (DomainCalibration, Vec<i8>) {
+    let example = |row: &Row| {
+        let source = recipe.sources.get(row.source)?;
+        let is_usable = row.part == Part::Train && !row.features.domain.is_empty();
+        let row_of = |hash: &u64| (hash >> (64 - recipe.domain_bits)) as u32;
+        is_usable.then(|| Example {
+            rows: row.features.domain.iter().map(row_of).collect(),
+            class: usize::from(source.domain == Domain::General),
+            weight: 1.0,
+        })
+    };
+    let examples: Vec<Example> = data.rows.iter().filter_map(example).collect();
+    let learning = Learning { epochs: 6, rate: 0.1, decay: 1e-6, dropout: 0.2, balance: 1.0 };
+    let table = learn::<2>(&examples, recipe.domain_bits, &learning, 1);
+    let [service, general] = table.bias;
+    let weights: Vec<f32> =
+        table.weights.iter().map(|[service, general]| general - service).collect();
+    let (scale, small) = quantise(weights.iter());
+    let calibration = DomainCalibration { scale, bias: general - service };
+    (calibration, weights.iter().copied().map(small).collect())
+}
+
 impl Trained {
     /// What goes into the model file.
     pub(crate) fn weights(&self, name: &str, manifest: &str) -> Weights {
@@ -198,6 +232,7 @@ impl Trained {
 
     fn weights_of(&self, [spanish, english]: &[Trial; 2], name: &str, manifest: &str) -> Weights {
         let (language, languages) = self.language.clone();
+        let (domain, domains) = self.domain.clone();
         Weights {
             name: name.to_owned(),
             manifest: Sha256::digest(manifest.as_bytes()).into(),
@@ -205,6 +240,8 @@ impl Trained {
             tables: [spanish.table.clone(), english.table.clone()],
             language,
             languages,
+            domain,
+            domains,
         }
     }
 
@@ -228,6 +265,13 @@ pub(crate) fn judge<'a>(model: &Model, rows: impl Iterator<Item = &'a Row>) -> F
         (row.label, given, verdict.confidence)
     };
     Figures::of(&rows.map(outcome).collect::<Vec<_>>())
+}
+
+/// How much of the general domain the model takes `rows` for, in points.
+pub(crate) fn generality<'a>(model: &Model, rows: impl Iterator<Item = &'a Row>) -> f32 {
+    let mut judge = Judge::default();
+    let shares: Vec<f32> = rows.filter_map(|row| judge.generality(model, &row.text)).collect();
+    100.0 * shares.iter().sum::<f32>() / shares.len().max(1) as f32
 }
 
 /// Share of the rows, in points, of which the model tells the language.

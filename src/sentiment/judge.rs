@@ -6,7 +6,7 @@
 
 use super::cache::{Cache, Sums};
 use super::features::{Role, SPANISH_SIGNS, Walk, writing};
-use super::model::{Language, Model};
+use super::model::{Calibration, Language, Model};
 use super::plain::place;
 use super::scan::{Token, Tokens, Writing};
 use super::sums::{Counts, Fours, MOST_ROWS, Rows};
@@ -125,6 +125,9 @@ pub(super) struct Totals {
     pub(super) spanishness: i32,
     /// Features of all words, for the language.
     pub(super) word_features: i32,
+    /// The general domain against that of service.
+    pub(super) generality: i32,
+    pub(super) tokens: i32,
     pub(super) has_words: bool,
 }
 
@@ -137,6 +140,7 @@ impl Totals {
         judging: &Judging,
     ) -> Odds {
         let opinion = Opinion::of(model, self, language);
+        let general = self.general(model);
         let root = (self.features as f32).sqrt();
         let [spanish_negative, spanish_positive, english_negative, english_positive] =
             self.weights.map(|weight| weight as f32);
@@ -150,10 +154,19 @@ impl Totals {
         for (language, [more_negative, more_positive], share) in sides {
             let calibration = model.calibration(language);
             let each = calibration.scale / root;
+            let share = share * sureness(&calibration, general);
             negative += share * (more_negative * each + calibration.negative);
             positive += share * (more_positive * each + calibration.positive);
         }
         Odds { negative, positive, language: self.has_words.then_some(opinion.language) }
+    }
+
+    /// How much of the general domain the text is, from 0 to 1: nearly a logistic curve, without a power.
+    fn general(&self, model: &Model) -> f32 {
+        let calibration = model.domain();
+        let root = (self.tokens as f32).sqrt();
+        let odds = self.generality as f32 * (calibration.scale / root) + calibration.bias;
+        (0.5 + odds * 0.25).clamp(0.0, 1.0)
     }
 
     /// The same as a verdict.
@@ -205,6 +218,11 @@ impl Judge {
         }
     }
 
+    /// How much `text` is of the general domain, from 0 to 1; `None` where it says nothing.
+    pub fn generality(&mut self, model: &Model, text: &str) -> Option<f32> {
+        self.weigh(model, text).map(|totals| totals.general(model))
+    }
+
     /// What the parts of `text` weigh together; `None` where it has none.
     pub(super) fn weigh(&mut self, model: &Model, text: &str) -> Option<Totals> {
         let Self { tokens, cache } = self;
@@ -212,24 +230,33 @@ impl Judge {
         if self.tokens.list().is_empty() {
             return None;
         }
-        let (weights, rows, counts) = self.sum(model);
-        let (mut spanishness, features, mut word_features) = counts.parts(self.tokens.list().len());
+        let (weights, rows, counts, generality) = self.sum(model);
+        let tokens = self.tokens.list().len();
+        let (mut spanishness, features, mut word_features) = counts.parts(tokens);
         let Writing { has_words, has_spanish_signs, .. } = self.tokens.writing;
         if has_spanish_signs {
             spanishness += i32::from(model.spanishness(SPANISH_SIGNS));
             word_features += 1;
         }
         let features = features + rows as i32;
-        Some(Totals { weights, features, spanishness, word_features, has_words })
+        Some(Totals {
+            weights,
+            features,
+            spanishness,
+            word_features,
+            generality,
+            tokens: tokens as i32,
+            has_words,
+        })
     }
 
     /// Add up what the tokens weigh: the four weights, how many rows there are beside those of single
-    /// tokens, and what is counted of tokens.
-    fn sum(&mut self, model: &Model) -> ([i32; 4], usize, Counts) {
+    /// tokens, what is counted of tokens, and how general they are.
+    fn sum(&mut self, model: &Model) -> ([i32; 4], usize, Counts, i32) {
         let Self { tokens, cache } = self;
         let (mut words, mut counts, mut walk) = (Fours::default(), Counts::default(), Walk::new());
         let list = tokens.list();
-        let (mut sums, mut others) = ([0; 4], 0);
+        let (mut sums, mut others, mut generality) = ([0; 4], 0, 0);
         let mut keep = |more: [i32; 4]| {
             sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
         };
@@ -244,6 +271,7 @@ impl Judge {
                 };
                 words.add(sums.weights);
                 counts.add(sums.counts);
+                generality += i32::from(model.generality(token.hash));
                 rows.add(model.row(step.pair));
             }
             keep(rows.sums(list.len()));
@@ -255,7 +283,7 @@ impl Judge {
             others += 1;
         });
         keep(rows.sums(others));
-        (sums, list.len() + others, counts)
+        (sums, list.len() + others, counts, generality)
     }
 
     /// How sure it is that clauses of `text` say opposite things; `None` where they do not.
@@ -303,7 +331,9 @@ impl Judge {
     ) -> Vec<Reason> {
         let Some(totals) = self.weigh(model, text) else { return Vec::new() };
         let opinion = Opinion::of(model, &totals, language);
-        let weigh = |weights: [i32; 4]| opinion.weight(model, weights.map(|weight| weight as f32));
+        let general = totals.general(model);
+        let weigh =
+            |weights: [i32; 4]| opinion.weight(model, general, weights.map(|weight| weight as f32));
         let mut reasons: Vec<Reason> = Vec::new();
         let (tokens, mut walk) = (&self.tokens, Walk::new());
         for token in tokens.list() {
@@ -347,6 +377,11 @@ fn learn(
     sums
 }
 
+/// What log-odds are multiplied by in a text that is so general, from 0 to 1.
+fn sureness(calibration: &Calibration, general: f32) -> f32 {
+    1.0 + general * (calibration.general - 1.0)
+}
+
 /// Which language a text is judged in.
 #[derive(Clone, Copy)]
 struct Opinion {
@@ -373,10 +408,13 @@ impl Opinion {
         Self { language, spanish }
     }
 
-    /// What weights add to the log-odds of positive against negative.
-    fn weight(&self, model: &Model, weights: [f32; 4]) -> f32 {
+    /// What weights add to the log-odds of positive against negative in a text that is so general.
+    fn weight(&self, model: &Model, general: f32, weights: [f32; 4]) -> f32 {
         let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
-        let scale = |language| model.calibration(language).scale;
+        let scale = |language| {
+            let calibration = model.calibration(language);
+            calibration.scale * sureness(&calibration, general)
+        };
         (spanish_positive - spanish_negative) * scale(Language::Spanish) * self.spanish
             + (english_positive - english_negative)
                 * scale(Language::English)

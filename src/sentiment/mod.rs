@@ -40,6 +40,8 @@ pub struct Features {
     pub sentiment: Vec<u64>,
     /// What the language table is asked for: the lower bits are the row.
     pub language: Vec<u64>,
+    /// What the domain table is asked for, one for each token: the upper bits are the row.
+    pub domain: Vec<u64>,
     /// Its words, folded, as one text: what near-duplicates have in common.
     pub words: String,
 }
@@ -61,6 +63,7 @@ pub fn features_of(text: &str) -> Features {
             }
         });
         features.sentiment.push(step.pair);
+        features.domain.push(token.hash);
         if token.key.is_word() {
             if !features.words.is_empty() {
                 features.words.push(' ');

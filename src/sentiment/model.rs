@@ -1,20 +1,23 @@
-//! The model file: one table of weights for each language, one that tells the languages apart.
+//! The model file: one table of weights for each language, one that tells the languages apart, and one
+//! that tells messages to companies from other texts.
 //!
 //! Little-endian, in this order:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | `ACQSENT1` |
+//! | 8 | `ACQSENT2` |
 //! | 4 | CRC-32 of all that follows |
 //! | 8 | hash of the feature specification that it was trained on |
 //! | 32 | name and version, padded with zeros |
 //! | 32 | SHA-256 of the training manifest |
-//! | 4 | log2 of the rows of a sentiment table, log2 of the rows of the language table |
-//! | 4 * 3 | Spanish: scale, bias of negative, bias of positive |
-//! | 4 * 3 | English: the same |
+//! | 4 | log2 of the rows of a sentiment table, of the language table, of the domain table; 0 |
+//! | 4 * 4 | Spanish: scale, bias of negative, bias of positive, factor for texts of the general domain |
+//! | 4 * 4 | English: the same |
 //! | 4 * 3 | language: scale, bias, margin below which both tables are asked |
+//! | 4 * 2 | domain: scale, bias |
 //! | rows * 4 | weights against neutral, one signed byte each: negative and positive in Spanish, the same in English |
 //! | rows | language: weights of Spanish against English |
+//! | rows | domain: weights of general against service |
 
 use std::path::Path;
 
@@ -24,9 +27,9 @@ use super::key::word_hash;
 use super::sums::{ROW_SIGNS, Row};
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 8] = b"ACQSENT1";
+const MAGIC: &[u8; 8] = b"ACQSENT2";
 /// Bytes before the tables.
-const HEADER: usize = 124;
+const HEADER: usize = 140;
 /// Longest name of a model, in bytes.
 const NAME: usize = 32;
 /// Larger files are no models, in bytes.
@@ -78,6 +81,8 @@ pub struct Calibration {
     pub negative: f32,
     /// The same of positive.
     pub positive: f32,
+    /// What log-odds are multiplied by in texts of the general domain, which are judged less surely.
+    pub general: f32,
 }
 
 /// How the language table's sum becomes log-odds of Spanish against English.
@@ -89,6 +94,16 @@ pub struct LanguageCalibration {
     pub bias: f32,
     /// Log-odds below which, on either side, both tables are asked.
     pub margin: f32,
+}
+
+/// How the domain table's sum becomes log-odds of the general domain (posts, comments, lines of films)
+/// against that of service (messages to companies).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DomainCalibration {
+    /// Worth of one unit of a weight.
+    pub scale: f32,
+    /// Log-odds where nothing is known.
+    pub bias: f32,
 }
 
 /// What a trainer gives: the numbers of a model file.
@@ -107,6 +122,10 @@ pub struct Weights {
     pub language: LanguageCalibration,
     /// Weights of Spanish against English; a power of two of rows.
     pub languages: Vec<i8>,
+    /// Of the domain table.
+    pub domain: DomainCalibration,
+    /// Weights of general against service; a power of two of rows.
+    pub domains: Vec<i8>,
 }
 
 /// A model, ready to judge with.
@@ -114,12 +133,16 @@ pub struct Weights {
 pub struct Model {
     rows: Box<[Row]>,
     languages: Box<[i8]>,
+    domains: Box<[i8]>,
     name: String,
     manifest: [u8; 32],
     calibrations: [Calibration; 2],
     language: LanguageCalibration,
+    domain: DomainCalibration,
     /// What a feature is shifted by to be the number of a row.
     shift: u32,
+    /// The same for the domain table.
+    domain_shift: u32,
 }
 
 impl Model {
@@ -134,8 +157,14 @@ impl Model {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &str| Error::config(what.to_owned());
         let mut fields = Fields(bytes);
-        if fields.take::<8>() != Some(*MAGIC) {
-            return Err(refused("this is no sentiment model"));
+        match fields.take::<8>().as_ref() {
+            Some(MAGIC) => {}
+            Some([b'A', b'C', b'Q', b'S', b'E', b'N', b'T', _]) => {
+                return Err(refused(
+                    "the sentiment model is in the format of another version: train it again",
+                ));
+            }
+            _ => return Err(refused("this is no sentiment model")),
         }
         let sum = fields.number();
         if sum != bytes.get(12..).map(crc32fast::hash) {
@@ -148,17 +177,21 @@ impl Model {
         }
         let name = fields.take::<NAME>().unwrap_or_default();
         let manifest = fields.take::<32>().unwrap_or_default();
-        let [bits, language_bits, _, _] = fields.take::<4>().unwrap_or([u8::MAX; 4]).map(u32::from);
+        let sizes = fields.take::<4>().unwrap_or([u8::MAX; 4]).map(u32::from);
+        let [bits, language_bits, domain_bits, _] = sizes;
         let mut float = || fields.number().map_or(f32::NAN, f32::from_bits);
-        let mut calibration =
-            || Calibration { scale: float(), negative: float(), positive: float() };
+        let mut calibration = || Calibration {
+            scale: float(),
+            negative: float(),
+            positive: float(),
+            general: float(),
+        };
         let calibrations = [calibration(), calibration()];
         let language = LanguageCalibration { scale: float(), bias: float(), margin: float() };
-        let numbers = calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
-        let numbers = numbers.chain([language.scale, language.bias, language.margin]);
-        let are_finite = numbers.into_iter().all(f32::is_finite);
-        let is_sized = (1..=MOST_BITS).contains(&bits) && language_bits <= MOST_BITS;
-        if !are_finite || !is_sized || bytes.len() != length(bits, language_bits) {
+        let domain = DomainCalibration { scale: float(), bias: float() };
+        let are_finite = numbers(&calibrations, &language, &domain).all(f32::is_finite);
+        let is_sized = sizes.into_iter().all(|bits| bits <= MOST_BITS) && bits.min(domain_bits) > 0;
+        if !are_finite || !is_sized || bytes.len() != length(bits, language_bits, domain_bits) {
             return Err(refused(
                 "the sentiment model is damaged: its tables do not fit its header",
             ));
@@ -168,8 +201,21 @@ impl Model {
         let (rows, languages) = tables.split_at_checked(4 << bits).unwrap_or_default();
         let (rows, _) = rows.as_chunks::<4>();
         let rows = rows.iter().map(|row| u32::from_le_bytes(*row) ^ ROW_SIGNS).collect();
-        let languages = languages.iter().map(|weight| *weight as i8).collect();
-        Ok(Self { rows, languages, name, manifest, calibrations, language, shift: 64 - bits })
+        let (languages, domains) =
+            languages.split_at_checked(1 << language_bits).unwrap_or_default();
+        let signed = |bytes: &[u8]| bytes.iter().map(|weight| *weight as i8).collect();
+        Ok(Self {
+            rows,
+            languages: signed(languages),
+            domains: signed(domains),
+            name,
+            manifest,
+            calibrations,
+            language,
+            domain,
+            shift: 64 - bits,
+            domain_shift: 64 - domain_bits,
+        })
     }
 
     /// Name and version: what is stamped on each row.
@@ -194,6 +240,10 @@ impl Model {
         self.language
     }
 
+    pub(super) fn domain(&self) -> DomainCalibration {
+        self.domain
+    }
+
     /// The weights of `feature`: negative and positive in Spanish, negative and positive in English.
     #[inline(always)]
     pub(super) fn row(&self, feature: u64) -> Row {
@@ -212,6 +262,13 @@ impl Model {
         let row = feature as usize & (self.languages.len() - 1);
         self.languages.get(row).copied().unwrap_or(0)
     }
+
+    /// The weight of the general domain against that of service that the token of this hash has.
+    #[inline(always)]
+    pub(super) fn generality(&self, hash: u64) -> i8 {
+        let row = hash >> (self.domain_shift & 63);
+        self.domains.get(row as usize).copied().unwrap_or(0)
+    }
 }
 
 impl Weights {
@@ -219,18 +276,18 @@ impl Weights {
     pub fn write(&self) -> Vec<u8> {
         let [spanish, english] = &self.tables;
         let bits = |rows: usize| rows.max(1).ilog2() as u8;
-        let mut body = Vec::with_capacity(length(u32::from(bits(spanish.len())), 16));
+        let mut body = Vec::with_capacity(length(u32::from(bits(spanish.len())), 16, 16));
         body.extend_from_slice(&word_hash(SPECIFICATION.as_bytes()).to_le_bytes());
         let name = self.name.as_bytes().iter().copied();
         body.extend(name.chain(std::iter::repeat(0)).take(NAME));
         body.extend_from_slice(&self.manifest);
-        body.extend_from_slice(&[bits(spanish.len()), bits(self.languages.len()), 0, 0]);
-        let numbers = self.calibrations.iter().flat_map(|it| [it.scale, it.negative, it.positive]);
-        let last = [self.language.scale, self.language.bias, self.language.margin];
-        body.extend(numbers.chain(last).flat_map(f32::to_le_bytes));
+        let sizes = [spanish.len(), self.languages.len(), self.domains.len()].map(bits);
+        body.extend(sizes.into_iter().chain([0]));
+        let numbers = numbers(&self.calibrations, &self.language, &self.domain);
+        body.extend(numbers.flat_map(f32::to_le_bytes));
         let rows = spanish.iter().zip(english).flat_map(|(spanish, english)| [spanish, english]);
         body.extend(rows.flatten().map(|weight| *weight as u8));
-        body.extend(self.languages.iter().map(|weight| *weight as u8));
+        body.extend(self.languages.iter().chain(&self.domains).map(|weight| *weight as u8));
         let sum = crc32fast::hash(&body).to_le_bytes();
         [MAGIC.as_slice(), &sum, &body].concat()
     }
@@ -242,7 +299,18 @@ pub fn read_file(path: &Path) -> Result<Model> {
     Model::read(&bytes).map_err(|error| error.context(path.display().to_string()))
 }
 
+/// The numbers of the header in their order.
+fn numbers(
+    calibrations: &[Calibration; 2],
+    language: &LanguageCalibration,
+    domain: &DomainCalibration,
+) -> impl Iterator<Item = f32> {
+    let of = |it: &Calibration| [it.scale, it.negative, it.positive, it.general];
+    let last = [language.scale, language.bias, language.margin, domain.scale, domain.bias];
+    calibrations.map(|it| of(&it)).into_iter().flatten().chain(last)
+}
+
 /// Bytes of a model file.
-fn length(bits: u32, language_bits: u32) -> usize {
-    HEADER + (4 << bits) + (1 << language_bits)
+fn length(bits: u32, language_bits: u32, domain_bits: u32) -> usize {
+    HEADER + (4 << bits) + (1 << language_bits) + (1 << domain_bits)
 }

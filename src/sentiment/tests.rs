@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::cache::{Cache, Sums};
 use super::features::SPECIFICATION;
 use super::key::{Folded, Key, word_hash};
-use super::model::{Calibration, LanguageCalibration, Weights};
+use super::model::{Calibration, DomainCalibration, LanguageCalibration, Weights};
 use super::*;
 
 fn judged(text: &str) -> Verdict {
@@ -126,9 +126,35 @@ fn a_pair_counts_for_its_own_two_words() {
     assert_eq!(moved, [true, true, false], "{reasons:?}");
 }
 
+/// The small model, whose log-odds are multiplied by `general` in texts of the general domain.
+fn with_factor(general: f32) -> Weights {
+    let small = small();
+    Weights { calibrations: small.calibrations.map(|it| Calibration { general, ..it }), ..small }
+}
+
+#[test]
+fn texts_of_the_general_domain_are_judged_by_their_factor() {
+    let hash = features_of("hola").domain[0];
+    let verdict = |weight: i8, general: f32| {
+        let mut weights = with_factor(general);
+        weights.domains = vec![0; 256];
+        weights.domains[(hash >> 56) as usize] = weight;
+        weights.domain = DomainCalibration { scale: 1.0, bias: 0.0 };
+        let model = Model::read(&weights.write()).unwrap();
+        let mut judge = Judge::default();
+        let share = judge.generality(&model, "hola").unwrap();
+        (judge.judge(&model, "hola", None, &Judging::default()), share)
+    };
+    let [service, between, general] = [-100, 1, 100].map(|weight| verdict(weight, 0.25));
+    assert_eq!([service.1, between.1, general.1], [0.0, 0.75, 1.0]);
+    assert_eq!(service.0, verdict(-100, 1.0).0, "the factor of another domain");
+    let [service, between, general] = [service, between, general].map(|(it, _)| it.confidence);
+    assert!(service > between && between > general && general > 1.0 / 3.0);
+}
+
 /// A model of a few rows, with a weight for each in turn.
 fn small() -> Weights {
-    let calibration = Calibration { scale: 0.01, negative: 0.1, positive: -0.1 };
+    let calibration = Calibration { scale: 0.01, negative: 0.1, positive: -0.1, general: 0.5 };
     let weights = |shift: i32| -> Vec<[i8; 2]> {
         (0..256).map(|row| [(row + shift) as i8, (row * 3) as i8]).collect()
     };
@@ -139,6 +165,8 @@ fn small() -> Weights {
         tables: [weights(0), weights(50)],
         language: LanguageCalibration { scale: 0.01, bias: 0.0, margin: 1.0 },
         languages: (0..256).map(|row| row as i8).collect(),
+        domain: DomainCalibration { scale: 0.01, bias: 0.0 },
+        domains: (0..256).map(|row| row as i8).collect(),
     }
 }
 
@@ -150,6 +178,7 @@ fn a_model_is_read_as_it_was_written() {
     assert_eq!(model.weights(3 << 56), [3, 9, 53, 9]);
     assert_eq!(model.weights(255 << 56), [-1, -3, 49, -3]);
     assert_eq!(model.spanishness(0xff00_0000_0000_0080), -128);
+    assert_eq!(model.generality(0x7f00_0000_0000_0080), 127);
 }
 
 #[test]
@@ -160,6 +189,7 @@ fn a_long_text_of_the_largest_weights_is_added_up() {
         let all = Weights {
             tables: [vec![[weight, 0]; 256], vec![[0, weight]; 256]],
             languages: vec![weight; 256],
+            domains: vec![weight; 256],
             ..small()
         };
         let model = Model::read(&all.write()).unwrap();
@@ -167,6 +197,7 @@ fn a_long_text_of_the_largest_weights_is_added_up() {
         let sum = i32::from(weight) * features.sentiment.len() as i32;
         assert_eq!(totals.weights, [sum, 0, 0, sum]);
         assert_eq!(totals.spanishness, i32::from(weight) * features.language.len() as i32);
+        assert_eq!(totals.generality, i32::from(weight) * features.domain.len() as i32);
     }
 }
 
@@ -176,6 +207,8 @@ fn what_is_no_model_of_this_version_is_refused() {
     let whole = small().write();
     insta::assert_snapshot!(refusal(Vec::new()), @"this is no sentiment model");
     insta::assert_snapshot!(refusal(b"PK\x03\x04".to_vec()), @"this is no sentiment model");
+    let older = [b"ACQSENT1".as_slice(), &whole[8..]].concat();
+    insta::assert_snapshot!(refusal(older), @"the sentiment model is in the format of another version: train it again");
     let mut damaged = whole.clone();
     *damaged.last_mut().unwrap() ^= 1;
     insta::assert_snapshot!(refusal(damaged), @"the sentiment model is damaged: its checksum differs");
@@ -216,15 +249,24 @@ fn features_are_those_that_models_were_trained_on() {
 #[test]
 fn results_are_the_same_on_every_machine() {
     // To the last bit, of the model above: its numbers do not change with training.
-    let model = Model::read(&small().write()).unwrap();
-    let mut judge = Judge::default();
-    let texts = ["hola qué tal", "no me gusta nada 😡", "ok thanks", "the app crashed again!!"];
-    let shown = texts.map(|text| {
-        let verdict = judge.judge(&model, text, None, &Judging::default());
-        let bits = (verdict.score.to_bits(), verdict.confidence.to_bits());
-        format!("{} {:08x} {:08x} {:?}", verdict.label.name(), bits.0, bits.1, verdict.language)
-    });
-    insta::assert_snapshot!(shown.join("\n"), @r"
+    let shown = |general: f32| {
+        let model = Model::read(&with_factor(general).write()).unwrap();
+        let mut judge = Judge::default();
+        let texts = ["hola qué tal", "no me gusta nada 😡", "ok thanks", "the app crashed again!!"];
+        let shown = texts.map(|text| {
+            let verdict = judge.judge(&model, text, None, &Judging::default());
+            let bits = (verdict.score.to_bits(), verdict.confidence.to_bits());
+            format!("{} {:08x} {:08x} {:?}", verdict.label.name(), bits.0, bits.1, verdict.language)
+        });
+        shown.join("\n")
+    };
+    insta::assert_snapshot!(shown(0.5), @r"
+    NEGATIVE be975424 3eeea8a2 Some(Spanish)
+    NEGATIVE be82e582 3ef61b92 Some(Spanish)
+    NEGATIVE be4b0b50 3ee609ac Some(Spanish)
+    NEGATIVE bea29fdf 3ee4b1a4 Some(Spanish)
+    ");
+    insta::assert_snapshot!(shown(1.0), @r"
     NEGATIVE becb2d02 3f049148 Some(Spanish)
     NEGATIVE beb25a64 3f099314 Some(Spanish)
     NEGATIVE be80d37c 3ef6a43d Some(Spanish)
@@ -280,6 +322,16 @@ proptest! {
     }
 
     #[test]
+    fn a_factor_changes_no_label(text in any_text(), factor in 0.05_f32..20.0) {
+        let label = |general: f32| {
+            let model = Model::read(&with_factor(general).write()).unwrap();
+            Judge::default().judge(&model, &text, Some(Language::English), &Judging::default())
+        };
+        let (as_it_is, other) = (label(1.0), label(factor));
+        prop_assert!(as_it_is.label == other.label || as_it_is.confidence < 0.34, "{:?} {:?}", as_it_is, other);
+    }
+
+    #[test]
     fn what_came_before_changes_nothing(texts in prop::collection::vec(any_text(), 1..8)) {
         let model = Model::read(&small().write()).unwrap();
         let mut used = Judge::default();
@@ -319,6 +371,8 @@ proptest! {
         }
         let spanishness: i32 =
             features.language.iter().map(|feature| i32::from(model.spanishness(*feature))).sum();
+        let generality: i32 =
+            features.domain.iter().map(|hash| i32::from(model.generality(*hash))).sum();
         let mut judge = Judge::default();
         for _ in 0..2 {
             let Some(totals) = judge.weigh(&model, &text) else { continue };
@@ -326,6 +380,8 @@ proptest! {
             prop_assert_eq!(totals.spanishness, spanishness);
             prop_assert_eq!(totals.features as usize, features.sentiment.len());
             prop_assert_eq!(totals.word_features as usize, features.language.len());
+            prop_assert_eq!(totals.generality, generality);
+            prop_assert_eq!(totals.tokens as usize, features.domain.len());
         }
     }
 
