@@ -2,8 +2,18 @@
 
 use super::learn::softmax;
 
-/// Log-odds of negative and of positive against neutral, the label, and what it counts.
-pub(crate) type Judged = ([f32; 2], usize, f32);
+/// A text that was judged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judged {
+    /// Log-odds of negative and of positive against neutral.
+    pub(crate) odds: [f32; 2],
+    /// Its label.
+    pub(crate) label: usize,
+    /// What it counts.
+    pub(crate) weight: f32,
+    /// Labels that texts of its source have at all.
+    pub(crate) labels: [bool; 3],
+}
 
 /// Scale of the log-odds, and what is added to those of negative and of positive.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,17 +27,16 @@ pub(crate) struct Fit {
 /// Where nothing counts, or nothing is said, the odds stay as they are.
 pub(crate) fn fit(judged: &[Judged]) -> Fit {
     let mut fit = Fit { scale: 1.0, biases: [0.0; 2] };
-    let all: f32 = judged.iter().map(|(_, _, weight)| weight).sum();
-    let square = |([negative, positive], _, weight): &Judged| {
-        (negative * negative + positive * positive) * weight / all
-    };
+    let all: f32 = judged.iter().map(|it| it.weight).sum();
+    let square =
+        |it: &Judged| it.odds.iter().map(|odds| odds * odds).sum::<f32>() * it.weight / all;
     let size = judged.iter().map(square).sum::<f32>().sqrt();
     if !size.is_normal() {
         return fit;
     }
     for _ in 0..2000 {
         let (mut scale, mut biases) = (0.0, [0.0; 2]);
-        for (odds, label, weight) in judged {
+        for Judged { odds, label, weight, .. } in judged {
             let [negative, positive] = odds.map(|odds| odds / size);
             let [to_negative, to_positive] = fit.biases;
             let odds =
@@ -52,24 +61,26 @@ pub(crate) fn fit(judged: &[Judged]) -> Fit {
 
 /// What `fit` is to be multiplied by so that it is as sure of `judged` as it is right: the factor under
 /// which their labels are most probable, from a twentieth to twenty. The probability falls on both sides
-/// of it, so that halving finds it. 1 where nothing counts.
+/// of it, so that halving finds it. A text is told among the labels of its source alone. 1 where nothing counts.
 pub(crate) fn sureness(fit: Fit, judged: &[Judged]) -> f32 {
-    let odds: Vec<Judged> =
-        judged.iter().map(|(odds, label, weight)| (fit.odds(*odds), *label, *weight)).collect();
     let slope = |factor: f32| -> f32 {
-        let of = |(odds, label, weight): &Judged| {
-            let [negative, positive] = *odds;
+        let of = |it: &Judged| {
+            let [negative, positive] = fit.odds(it.odds);
             let odds = [negative, 0.0, positive];
+            let mut shares = odds.map(|odds| odds * factor);
+            for (share, _) in shares.iter_mut().zip(it.labels).filter(|(_, can_be)| !can_be) {
+                *share = f32::NEG_INFINITY;
+            }
             let expected: f32 =
-                softmax(odds.map(|odds| odds * factor)).iter().zip(odds).map(|(p, o)| p * o).sum();
-            (expected - odds.get(*label).copied().unwrap_or(0.0)) * weight
+                softmax(shares).iter().zip(odds).map(|(share, odds)| share * odds).sum();
+            (expected - odds.get(it.label).copied().unwrap_or(0.0)) * it.weight
         };
-        odds.iter().map(of).sum()
+        judged.iter().map(of).sum()
     };
-    let (mut low, mut high) = (0.05_f32, 20.0_f32);
-    if odds.iter().all(|(_, _, weight)| *weight <= 0.0) {
+    if judged.iter().all(|it| it.weight <= 0.0) {
         return 1.0;
     }
+    let (mut low, mut high) = (0.05_f32, 20.0_f32);
     for _ in 0..40 {
         let middle = (low * high).sqrt();
         if slope(middle) > 0.0 {
@@ -98,14 +109,18 @@ impl Fit {
 mod tests {
     use super::*;
 
+    fn judged(odds: [f32; 2], label: usize, weight: f32) -> Judged {
+        Judged { odds, label, weight, labels: [true; 3] }
+    }
+
     #[test]
     fn odds_that_are_too_sure_become_honest_however_sure_they_were() {
         // Three in four are right: log-odds of 1.1 would be honest.
-        let side = |odds: [f32; 2], right, wrong| [(odds, right, 3.0), (odds, wrong, 1.0)];
+        let side = |odds, right, wrong| [judged(odds, right, 3.0), judged(odds, wrong, 1.0)];
         for said in [0.2, 2.0, 40.0, 1000.0] {
-            let judged: Vec<Judged> =
+            let all: Vec<Judged> =
                 [side([said, -4.0 * said], 0, 1), side([-said, -4.0 * said], 1, 0)].concat();
-            let fit = fit(&judged);
+            let fit = fit(&all);
             let [to_negative, _] = fit.biases;
             assert!((fit.scale * said - 3.0_f32.ln()).abs() < 0.05, "{said}: {fit:?}");
             assert!(to_negative.abs() < 0.05, "{said}: {fit:?}");
@@ -116,23 +131,31 @@ mod tests {
     fn a_kind_of_text_is_told_as_surely_as_it_is_right() {
         // Log-odds of 3 and a bias, of which three in four are right: 1.1 would be honest.
         let fit = Fit { scale: 2.0, biases: [1.0, -40.0] };
-        let judged: Vec<Judged> = vec![([1.0, 0.0], 0, 3.0), ([1.0, 0.0], 1, 1.0)];
-        let factor = sureness(fit, &judged);
+        let mostly = [judged([1.0, 0.0], 0, 3.0), judged([1.0, 0.0], 1, 1.0)];
+        let factor = sureness(fit, &mostly);
         assert!((factor * 3.0 - 3.0_f32.ln()).abs() < 0.01, "{factor}");
         let Fit { scale, biases: [to_negative, _] } = fit.times(factor);
         assert!((scale + to_negative - 3.0_f32.ln()).abs() < 0.01);
         // All right: as sure as may be.
-        assert!(sureness(fit, &[([1.0, 0.0], 0, 1.0)]) > 19.0);
+        assert!(sureness(fit, &[judged([1.0, 0.0], 0, 1.0)]) > 19.0);
+        // Of a source without neutral texts only the other two are told apart: odds of 2.
+        let fit = Fit { scale: 1.0, biases: [0.0; 2] };
+        let polar = [([1.0, -1.0], 0, 3.0), ([1.0, -1.0], 2, 1.0)];
+        let polar = polar.map(|(odds, label, weight)| Judged {
+            labels: [true, false, true],
+            ..judged(odds, label, weight)
+        });
+        assert!((sureness(fit, &polar) * 2.0 - 3.0_f32.ln()).abs() < 0.01);
     }
 
     #[test]
     fn without_messages_that_count_nothing_changes() {
         let unchanged = Fit { scale: 1.0, biases: [0.0; 2] };
         assert_eq!(fit(&[]), unchanged);
-        assert_eq!(fit(&[([3.0, -3.0], 0, 0.0)]), unchanged);
-        assert_eq!(fit(&[([0.0, 0.0], 0, 1.0)]), unchanged);
+        assert_eq!(fit(&[judged([3.0, -3.0], 0, 0.0)]), unchanged);
+        assert_eq!(fit(&[judged([0.0, 0.0], 0, 1.0)]), unchanged);
         assert_eq!(
-            [sureness(unchanged, &[]), sureness(unchanged, &[([3.0, -3.0], 0, 0.0)])],
+            [sureness(unchanged, &[]), sureness(unchanged, &[judged([3.0, -3.0], 0, 0.0)])],
             [1.0; 2]
         );
     }

@@ -9,6 +9,8 @@ pub(crate) struct Figures {
     /// Mean of the recall of the three labels, the measure of SemEval.
     pub(crate) recall: f32,
     pub(crate) accuracy: f32,
+    /// Mean of what they were told with.
+    pub(crate) confidence: f32,
     /// Expected calibration error: how far confidence and accuracy are apart, in ten bins.
     pub(crate) calibration_error: f32,
     /// F1 of negative, neutral, positive.
@@ -38,6 +40,7 @@ impl Figures {
         figures.macro_f1 /= f32::max(labels, 1.0);
         figures.recall /= f32::max(labels, 1.0);
         figures.accuracy = 100.0 * count(&|it| it.0 == it.1) / rows;
+        figures.confidence = 100.0 * outcomes.iter().map(|it| it.2).sum::<f32>() / rows;
         for bin in 0..10 {
             let is_in = |it: &Outcome| ((it.2 * 10.0) as usize).min(9) == bin;
             let sure: f32 = outcomes.iter().filter(|it| is_in(it)).map(|it| it.2).sum();
@@ -67,6 +70,7 @@ mod tests {
         assert_eq!(figures.f1.map(f32::round), [80.0, 50.0, 0.0]);
         assert_eq!(figures.recall.round(), 56.0);
         assert_eq!(figures.accuracy.round(), 60.0);
+        assert_eq!(figures.confidence.round(), 75.0);
         // (1.9 - 2) + 0.55 + (0.85 - 1) + 0.45, each as a distance, over five.
         assert!((figures.calibration_error - 25.0).abs() < 0.1, "{figures:?}");
     }

@@ -75,7 +75,7 @@ pub(crate) fn figures(
     let _ = writeln!(text, "{} bytes; written by its trainer.\n", bytes.len());
     text.push_str(&sources(recipe, data));
     text.push_str("\nIn points. In brackets the mean of the seeds, each trained alone in another order, and the farthest from it.\n\n");
-    text.push_str("| source | language | part | rows | macro-F1 | recall | calibration error | general domain | F1 of negative, neutral, positive |\n|---|---|---|---|---|---|---|---|---|\n");
+    text.push_str("| source | language | part | rows | macro-F1 | recall | accuracy, confidence | calibration error | general domain | F1 of negative, neutral, positive |\n|---|---|---|---|---|---|---|---|---|---|\n");
     for ((source, language, part), rows) in groups(recipe, data) {
         let general = generality(&model, rows.iter().copied());
         let all = judge(&model, rows.iter().copied());
@@ -84,8 +84,8 @@ pub(crate) fn figures(
         let [negative, neutral, positive] = all.f1;
         let _ = writeln!(
             text,
-            "| {source} | {language} | {part} | {} | {:.1} ({mean:.1} ± {spread:.1}) | {:.1} | {:.1} | {general:.0} | {negative:.0}, {neutral:.0}, {positive:.0} |",
-            all.rows, all.macro_f1, all.recall, all.calibration_error,
+            "| {source} | {language} | {part} | {} | {:.1} ({mean:.1} ± {spread:.1}) | {:.1} | {:.1}, {:.1} | {:.1} | {general:.0} | {negative:.0}, {neutral:.0}, {positive:.0} |",
+            all.rows, all.macro_f1, all.recall, all.accuracy, all.confidence, all.calibration_error,
         );
     }
     text.push_str(&own(recipe, data, &model));

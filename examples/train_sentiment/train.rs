@@ -26,7 +26,8 @@ pub(crate) struct Trained {
 /// One sentiment table as it goes into the file.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
-    calibration: Calibration,
+    /// Of messages to companies and of other texts.
+    calibrations: [Calibration; 2],
     table: Vec<[i8; 2]>,
 }
 
@@ -109,21 +110,25 @@ impl Trial {
         let of = |is: &dyn Fn(&Source) -> bool| -> Vec<Judged> {
             judged.iter().filter(|(source, _)| is(source)).map(|(_, judged)| *judged).collect()
         };
-        let fit = fit(&of(&|source| source.calibrates != Calibrates::Sureness));
-        let sureness = |domain| {
-            let counts = |it: &Source| it.domain == domain && it.calibrates != Calibrates::Balance;
-            sureness(fit, &of(&counts))
+        let calibration = |domain: Domain| {
+            let is_of = |it: &Source| it.domain == domain;
+            let balance = of(&|it| is_of(it) && it.calibrates != Calibrates::Sureness);
+            // A domain that nothing is known of is judged as the other one.
+            let fit = match balance.is_empty() {
+                true => fit(&of(&|it| it.calibrates != Calibrates::Sureness)),
+                false => fit(&balance),
+            };
+            let sure = of(&|it| is_of(it) && it.calibrates != Calibrates::Balance);
+            let Fit { scale, biases: [to_negative, to_positive] } = fit.times(sureness(fit, &sure));
+            let [negative, positive] = biases;
+            Calibration {
+                scale: unit * scale,
+                negative: negative * scale + to_negative,
+                positive: positive * scale + to_positive,
+            }
         };
-        let (service, general) = (sureness(Domain::Service), sureness(Domain::General));
-        let Fit { scale, biases: [to_negative, to_positive] } = fit.times(service);
-        let [negative, positive] = biases;
-        let calibration = Calibration {
-            scale: unit * scale,
-            negative: negative * scale + to_negative,
-            positive: positive * scale + to_positive,
-            general: general / service,
-        };
-        Self { calibration, table }
+        let calibrations = [Domain::Service, Domain::General].map(calibration);
+        Self { calibrations, table }
     }
 }
 
@@ -160,7 +165,9 @@ fn validation<'a>(
         }
         let count = counts.get(&(row.source, row.label)).copied().unwrap_or(1);
         let source = recipe.sources.get(row.source)?;
-        Some((source, (odds, row.label, 1000.0 * source.weight / count as f32)))
+        let labels = [0, 1, 2].map(|label| counts.contains_key(&(row.source, label)));
+        let weight = 1000.0 * source.weight / count as f32;
+        Some((source, Judged { odds, label: row.label, weight, labels }))
     };
     data.rows.iter().filter(of_language).filter_map(judge).collect()
 }
@@ -236,7 +243,7 @@ impl Trained {
         Weights {
             name: name.to_owned(),
             manifest: Sha256::digest(manifest.as_bytes()).into(),
-            calibrations: [spanish.calibration, english.calibration],
+            calibrations: [spanish.calibrations, english.calibrations],
             tables: [spanish.table.clone(), english.table.clone()],
             language,
             languages,

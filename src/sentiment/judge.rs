@@ -6,7 +6,7 @@
 
 use super::cache::{Cache, Sums};
 use super::features::{Role, SPANISH_SIGNS, Walk, writing};
-use super::model::{Calibration, Language, Model};
+use super::model::{Language, Model};
 use super::plain::place;
 use super::scan::{Token, Tokens, Writing};
 use super::sums::{Counts, Fours, MOST_ROWS, Rows};
@@ -152,9 +152,8 @@ impl Totals {
         ];
         let [mut negative, mut positive] = judging.priors;
         for (language, [more_negative, more_positive], share) in sides {
-            let calibration = model.calibration(language);
+            let calibration = model.calibration(language, general);
             let each = calibration.scale / root;
-            let share = share * sureness(&calibration, general);
             negative += share * (more_negative * each + calibration.negative);
             positive += share * (more_positive * each + calibration.positive);
         }
@@ -377,11 +376,6 @@ fn learn(
     sums
 }
 
-/// What log-odds are multiplied by in a text that is so general, from 0 to 1.
-fn sureness(calibration: &Calibration, general: f32) -> f32 {
-    1.0 + general * (calibration.general - 1.0)
-}
-
 /// Which language a text is judged in.
 #[derive(Clone, Copy)]
 struct Opinion {
@@ -411,10 +405,7 @@ impl Opinion {
     /// What weights add to the log-odds of positive against negative in a text that is so general.
     fn weight(&self, model: &Model, general: f32, weights: [f32; 4]) -> f32 {
         let [spanish_negative, spanish_positive, english_negative, english_positive] = weights;
-        let scale = |language| {
-            let calibration = model.calibration(language);
-            calibration.scale * sureness(&calibration, general)
-        };
+        let scale = |language| model.calibration(language, general).scale;
         (spanish_positive - spanish_negative) * scale(Language::Spanish) * self.spanish
             + (english_positive - english_negative)
                 * scale(Language::English)

@@ -11,8 +11,9 @@
 //! | 32 | name and version, padded with zeros |
 //! | 32 | SHA-256 of the training manifest |
 //! | 4 | log2 of the rows of a sentiment table, of the language table, of the domain table; 0 |
-//! | 4 * 4 | Spanish: scale, bias of negative, bias of positive, factor for texts of the general domain |
-//! | 4 * 4 | English: the same |
+//! | 4 * 3 | Spanish, messages to companies: scale, bias of negative, bias of positive |
+//! | 4 * 3 | Spanish, other texts: the same |
+//! | 4 * 6 | English: the same |
 //! | 4 * 3 | language: scale, bias, margin below which both tables are asked |
 //! | 4 * 2 | domain: scale, bias |
 //! | rows * 4 | weights against neutral, one signed byte each: negative and positive in Spanish, the same in English |
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"ACQSENT2";
 /// Bytes before the tables.
-const HEADER: usize = 140;
+const HEADER: usize = 156;
 /// Longest name of a model, in bytes.
 const NAME: usize = 32;
 /// Larger files are no models, in bytes.
@@ -81,8 +82,6 @@ pub struct Calibration {
     pub negative: f32,
     /// The same of positive.
     pub positive: f32,
-    /// What log-odds are multiplied by in texts of the general domain, which are judged less surely.
-    pub general: f32,
 }
 
 /// How the language table's sum becomes log-odds of Spanish against English.
@@ -113,8 +112,8 @@ pub struct Weights {
     pub name: String,
     /// SHA-256 of the training manifest.
     pub manifest: [u8; 32],
-    /// Of Spanish and of English.
-    pub calibrations: [Calibration; 2],
+    /// Of Spanish and of English, each of messages to companies and of other texts.
+    pub calibrations: [[Calibration; 2]; 2],
     /// For each row the weights of negative and of positive, of Spanish and of English; a power of
     /// two of rows.
     pub tables: [Vec<[i8; 2]>; 2],
@@ -136,7 +135,7 @@ pub struct Model {
     domains: Box<[i8]>,
     name: String,
     manifest: [u8; 32],
-    calibrations: [Calibration; 2],
+    calibrations: [[Calibration; 2]; 2],
     language: LanguageCalibration,
     domain: DomainCalibration,
     /// What a feature is shifted by to be the number of a row.
@@ -180,16 +179,12 @@ impl Model {
         let sizes = fields.take::<4>().unwrap_or([u8::MAX; 4]).map(u32::from);
         let [bits, language_bits, domain_bits, _] = sizes;
         let mut float = || fields.number().map_or(f32::NAN, f32::from_bits);
-        let mut calibration = || Calibration {
-            scale: float(),
-            negative: float(),
-            positive: float(),
-            general: float(),
-        };
-        let calibrations = [calibration(), calibration()];
+        let mut calibration =
+            || Calibration { scale: float(), negative: float(), positive: float() };
+        let calibrations = [(); 2].map(|()| [calibration(), calibration()]);
         let language = LanguageCalibration { scale: float(), bias: float(), margin: float() };
         let domain = DomainCalibration { scale: float(), bias: float() };
-        let are_finite = numbers(&calibrations, &language, &domain).all(f32::is_finite);
+        let are_finite = numbers(&calibrations, &language, &domain).into_iter().all(f32::is_finite);
         let is_sized = sizes.into_iter().all(|bits| bits <= MOST_BITS) && bits.min(domain_bits) > 0;
         if !are_finite || !is_sized || bytes.len() != length(bits, language_bits, domain_bits) {
             return Err(refused(
@@ -228,11 +223,18 @@ impl Model {
         self.manifest
     }
 
-    pub(super) fn calibration(&self, language: Language) -> Calibration {
+    /// How the sums of a text are to be read that is so much of the general domain, from 0 to 1.
+    pub(super) fn calibration(&self, language: Language, general: f32) -> Calibration {
         let [spanish, english] = self.calibrations;
-        match language {
+        let [service, other] = match language {
             Language::Spanish => spanish,
             Language::English => english,
+        };
+        let between = |service: f32, other: f32| service + general * (other - service);
+        Calibration {
+            scale: between(service.scale, other.scale),
+            negative: between(service.negative, other.negative),
+            positive: between(service.positive, other.positive),
         }
     }
 
@@ -284,7 +286,7 @@ impl Weights {
         let sizes = [spanish.len(), self.languages.len(), self.domains.len()].map(bits);
         body.extend(sizes.into_iter().chain([0]));
         let numbers = numbers(&self.calibrations, &self.language, &self.domain);
-        body.extend(numbers.flat_map(f32::to_le_bytes));
+        body.extend(numbers.into_iter().flat_map(f32::to_le_bytes));
         let rows = spanish.iter().zip(english).flat_map(|(spanish, english)| [spanish, english]);
         body.extend(rows.flatten().map(|weight| *weight as u8));
         body.extend(self.languages.iter().chain(&self.domains).map(|weight| *weight as u8));
@@ -301,13 +303,16 @@ pub fn read_file(path: &Path) -> Result<Model> {
 
 /// The numbers of the header in their order.
 fn numbers(
-    calibrations: &[Calibration; 2],
+    calibrations: &[[Calibration; 2]; 2],
     language: &LanguageCalibration,
     domain: &DomainCalibration,
-) -> impl Iterator<Item = f32> {
-    let of = |it: &Calibration| [it.scale, it.negative, it.positive, it.general];
+) -> [f32; 17] {
+    let mut numbers = [0.0; 17];
+    let all = calibrations.as_flattened().iter();
+    let all = all.flat_map(|it| [it.scale, it.negative, it.positive]);
     let last = [language.scale, language.bias, language.margin, domain.scale, domain.bias];
-    calibrations.map(|it| of(&it)).into_iter().flatten().chain(last)
+    numbers.iter_mut().zip(all.chain(last)).for_each(|(place, number)| *place = number);
+    numbers
 }
 
 /// Bytes of a model file.

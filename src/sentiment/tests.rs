@@ -55,6 +55,14 @@ fn a_text_that_says_nothing_is_neutral_without_confidence() {
 }
 
 #[test]
+fn a_text_that_stands_for_media_says_nothing() {
+    let marks = ["[image]", "[foto]", "[nota de voz]", "[sticker]", "<Media omitted>", "📷 Foto"];
+    for text in marks {
+        assert_eq!(judged(text).label, Label::Neutral, "{text:?}");
+    }
+}
+
+#[test]
 fn the_language_is_told_or_taken() {
     assert_eq!(judged("no me llega el código").language, Some(Language::Spanish));
     assert_eq!(judged("I did not get the code").language, Some(Language::English));
@@ -126,14 +134,19 @@ fn a_pair_counts_for_its_own_two_words() {
     assert_eq!(moved, [true, true, false], "{reasons:?}");
 }
 
-/// The small model, whose log-odds are multiplied by `general` in texts of the general domain.
-fn with_factor(general: f32) -> Weights {
+/// The small model, which is so many times as sure of texts of the general domain.
+fn with_factor(factor: f32) -> Weights {
     let small = small();
-    Weights { calibrations: small.calibrations.map(|it| Calibration { general, ..it }), ..small }
+    let calibrations = small.calibrations.map(|[service, _]| {
+        let Calibration { scale, negative, positive } = service;
+        let [scale, negative, positive] = [scale, negative, positive].map(|it| it * factor);
+        [service, Calibration { scale, negative, positive }]
+    });
+    Weights { calibrations, ..small }
 }
 
 #[test]
-fn texts_of_the_general_domain_are_judged_by_their_factor() {
+fn texts_of_the_general_domain_are_judged_by_their_own_calibration() {
     let hash = features_of("hola").domain[0];
     let verdict = |weight: i8, general: f32| {
         let mut weights = with_factor(general);
@@ -147,21 +160,21 @@ fn texts_of_the_general_domain_are_judged_by_their_factor() {
     };
     let [service, between, general] = [-100, 1, 100].map(|weight| verdict(weight, 0.25));
     assert_eq!([service.1, between.1, general.1], [0.0, 0.75, 1.0]);
-    assert_eq!(service.0, verdict(-100, 1.0).0, "the factor of another domain");
+    assert_eq!(service.0, verdict(-100, 1.0).0, "the calibration of another domain");
     let [service, between, general] = [service, between, general].map(|(it, _)| it.confidence);
     assert!(service > between && between > general && general > 1.0 / 3.0);
 }
 
 /// A model of a few rows, with a weight for each in turn.
 fn small() -> Weights {
-    let calibration = Calibration { scale: 0.01, negative: 0.1, positive: -0.1, general: 0.5 };
+    let calibration = Calibration { scale: 0.01, negative: 0.1, positive: -0.1 };
     let weights = |shift: i32| -> Vec<[i8; 2]> {
         (0..256).map(|row| [(row + shift) as i8, (row * 3) as i8]).collect()
     };
     Weights {
         name: "small-1".to_owned(),
         manifest: [7; 32],
-        calibrations: [calibration; 2],
+        calibrations: [[calibration; 2]; 2],
         tables: [weights(0), weights(50)],
         language: LanguageCalibration { scale: 0.01, bias: 0.0, margin: 1.0 },
         languages: (0..256).map(|row| row as i8).collect(),
@@ -264,7 +277,7 @@ fn results_are_the_same_on_every_machine() {
     NEGATIVE be975424 3eeea8a2 Some(Spanish)
     NEGATIVE be82e582 3ef61b92 Some(Spanish)
     NEGATIVE be4b0b50 3ee609ac Some(Spanish)
-    NEGATIVE bea29fdf 3ee4b1a4 Some(Spanish)
+    NEGATIVE bea29fde 3ee4b1a4 Some(Spanish)
     ");
     insta::assert_snapshot!(shown(1.0), @r"
     NEGATIVE becb2d02 3f049148 Some(Spanish)
@@ -319,16 +332,6 @@ proptest! {
         for reason in Judge::default().explain(&model, &text, None) {
             prop_assert!(reason.weight.is_finite() && text.get(reason.span).is_some());
         }
-    }
-
-    #[test]
-    fn a_factor_changes_no_label(text in any_text(), factor in 0.05_f32..20.0) {
-        let label = |general: f32| {
-            let model = Model::read(&with_factor(general).write()).unwrap();
-            Judge::default().judge(&model, &text, Some(Language::English), &Judging::default())
-        };
-        let (as_it_is, other) = (label(1.0), label(factor));
-        prop_assert!(as_it_is.label == other.label || as_it_is.confidence < 0.34, "{:?} {:?}", as_it_is, other);
     }
 
     #[test]

@@ -229,9 +229,12 @@ fn a_kind_of_text_is_told_as_surely_as_it_is_right() {
     };
     folder.write("ours.tsv", lines("factura", 1000));
     folder.write("posts.tsv", lines("parranda", 3));
-    let sureness = |posts: &str| {
-        let role = "role: train_validate_test";
-        folder.write("recipe.yaml", format!("name: ours-1\nbits: 12\nlanguage_bits: 10\ndomain_bits: 10\nseeds: 1\nsources: [ {{ name: ours, files: ours.tsv, {role} }}, {{ name: posts, files: posts.tsv, {role}, {posts} }} ]\n"));
+    let source = |name: &str, more: &str| {
+        format!("{{ name: {name}, files: {name}.tsv, role: train_validate_test, {more} }}")
+    };
+    let sureness = |others: &[String]| {
+        let sources = [&[source("ours", "weight: 1")], others].concat().join(", ");
+        folder.write("recipe.yaml", format!("name: ours-1\nbits: 12\nlanguage_bits: 10\ndomain_bits: 10\nseeds: 1\nsources: [ {sources} ]\n"));
         let args = ["--recipe", "recipe.yaml", "--model", "ours.bin", "--report", "figures.md"];
         crate::program::Running::start(folder.command(trainer(), &args)).end().exits(0);
         ["zumba factura", "zumba parranda"].map(|text| {
@@ -242,20 +245,26 @@ fn a_kind_of_text_is_told_as_surely_as_it_is_right() {
             said["confidence"].as_f64().unwrap()
         })
     };
-    let [ours, posts] = sureness("domain: general");
+    let [ours, posts] = sureness(&[source("posts", "domain: general")]);
     assert!(ours > 0.95 && (0.55..0.9).contains(&posts), "{ours} {posts}");
     let figures = fs::read_to_string(folder.path("figures.md")).unwrap();
     let general = |source: &str| {
         let row =
             figures.lines().find(|line| line.starts_with(&format!("| {source} | es | test |")));
-        row.unwrap().split(" | ").nth(7).unwrap().parse::<f64>().unwrap()
+        row.unwrap().split(" | ").nth(8).unwrap().parse::<f64>().unwrap()
     };
     assert!(general("ours") < 20.0 && general("posts") > 80.0, "{figures}");
-    // As one kind of text, neither is told right; posts that have no say are told as before.
-    let [one, other] = sureness("domain: service");
+    // As one kind of text, neither is told right.
+    let [one, other] = sureness(&[source("posts", "domain: service")]);
     assert!(one < ours && other > posts, "{one} {other}");
-    let [_, unsaid] = sureness("domain: general, calibrates: balance");
-    assert!(unsaid > posts, "{unsaid}");
+    // Clear posts have a say in it unless they are kept out.
+    folder.write("clear.tsv", lines("fiesta", 1000));
+    let [unheard, heard] = ["balance", "both"].map(|calibrates| {
+        let clear = source("clear", &format!("domain: general, calibrates: {calibrates}"));
+        let [_, posts] = sureness(&[source("posts", "domain: general"), clear]);
+        posts
+    });
+    assert!((0.55..0.9).contains(&unheard) && heard > unheard + 0.05, "{unheard} {heard}");
 }
 
 #[test]
