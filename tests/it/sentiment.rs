@@ -216,8 +216,8 @@ fn a_kind_of_text_is_told_as_surely_as_it_is_right() {
     // To companies `zumba` is always praise; in posts it is so two times of three.
     let lines = |about: &str, right_of: usize| -> String {
         let line = |number: usize| {
-            let is_right = number % right_of != 0;
-            let (label, other) = match number % 2 == 0 {
+            let is_right = !number.is_multiple_of(right_of);
+            let (label, other) = match number.is_multiple_of(2) {
                 true => ("positive", "negative"),
                 false => ("negative", "positive"),
             };

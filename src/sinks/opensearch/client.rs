@@ -86,9 +86,7 @@ impl Client {
     pub async fn new(config: &OpensearchConfig, context: &Context) -> Result<Self> {
         let url = Url::parse(&config.url)
             .or_error(ErrorKind::Config, || format!("`{}` is no address", config.url))?;
-        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url))
-            .timeout(TIMEOUT)
-            .disable_proxy();
+        let mut builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).disable_proxy();
         if let Some(path) = &config.ca {
             let failed = || format!("cannot read the certificates in {path}");
             let pem = std::fs::read(path).or_error(ErrorKind::Config, failed)?;
@@ -150,12 +148,12 @@ impl Client {
             Error::retryable(format!("no answer of {}: {why}", self.url))
         };
         let answer = async {
-            let sent = self.transport.send(method, path, headers, Some(query), body, Some(TIMEOUT));
+            let sent = self.transport.send(method, path, headers, Some(query), body, None);
             let answer = sent.await.map_err(failed)?;
             let status = answer.status_code().as_u16();
             Ok(Answer { status, body: answer.bytes().await.map_err(failed)? })
         };
-        // Around the signature too, which may ask for credentials.
+        // The only one: around the signature too, which may ask for credentials.
         let late = || Error::retryable(format!("no answer of {} in {TIMEOUT:?}", self.url));
         tokio::time::timeout(TIMEOUT, answer).await.map_err(|_| late())?
     }

@@ -85,7 +85,7 @@ fn a_request_that_is_never_answered_is_sent_again() {
     folder.write("a.ndjson", changes(300));
     let _never = proxy.hold(&["_bulk"]);
     let began = Instant::now();
-    let says = format!("trying again: no answer of {}", proxy.endpoint());
+    let says = format!("trying again: no answer of {} in 30s", proxy.endpoint());
     folder.run(&["run", "pipeline.yaml"]).exits(0).says(&says);
     let took = began.elapsed();
     // Waited for once, to the end; or twice, where the library loses a request too.
