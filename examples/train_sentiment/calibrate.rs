@@ -11,7 +11,7 @@ pub(crate) struct Judged {
     pub(crate) label: usize,
     /// What it counts.
     pub(crate) weight: f32,
-    /// Labels that texts of its source have at all.
+    /// Labels among which it is told how sure to be.
     pub(crate) labels: [bool; 3],
 }
 
@@ -60,8 +60,8 @@ pub(crate) fn fit(judged: &[Judged]) -> Fit {
 }
 
 /// What `fit` is to be multiplied by so that it is as sure of `judged` as it is right: the factor under
-/// which their labels are most probable, from a twentieth to twenty. The probability falls on both sides
-/// of it, so that halving finds it. A text is told among the labels of its source alone. 1 where nothing counts.
+/// which their labels are most probable, from a quarter to four. The probability falls on both sides of
+/// it, so that halving finds it. 1 where nothing counts or nothing is said.
 pub(crate) fn sureness(fit: Fit, judged: &[Judged]) -> f32 {
     let slope = |factor: f32| -> f32 {
         let of = |it: &Judged| {
@@ -77,10 +77,10 @@ pub(crate) fn sureness(fit: Fit, judged: &[Judged]) -> f32 {
         };
         judged.iter().map(of).sum()
     };
-    if judged.iter().all(|it| it.weight <= 0.0) {
+    if slope(1.0) == 0.0 {
         return 1.0;
     }
-    let (mut low, mut high) = (0.05_f32, 20.0_f32);
+    let (mut low, mut high) = (0.25_f32, 4.0_f32);
     for _ in 0..40 {
         let middle = (low * high).sqrt();
         if slope(middle) > 0.0 {
@@ -136,8 +136,10 @@ mod tests {
         assert!((factor * 3.0 - 3.0_f32.ln()).abs() < 0.01, "{factor}");
         let Fit { scale, biases: [to_negative, _] } = fit.times(factor);
         assert!((scale + to_negative - 3.0_f32.ln()).abs() < 0.01);
-        // All right: as sure as may be.
-        assert!(sureness(fit, &[judged([1.0, 0.0], 0, 1.0)]) > 19.0);
+        // Never right, and always: as far as may be.
+        assert!(sureness(fit, &[judged([1.0, 0.0], 2, 1.0)]) < 0.26);
+        let timid = Fit { scale: 0.1, biases: [0.0; 2] };
+        assert!(sureness(timid, &[judged([1.0, 0.0], 0, 1.0)]) > 3.9);
         // Of a source without neutral texts only the other two are told apart: odds of 2.
         let fit = Fit { scale: 1.0, biases: [0.0; 2] };
         let polar = [([1.0, -1.0], 0, 3.0), ([1.0, -1.0], 2, 1.0)];
@@ -154,9 +156,10 @@ mod tests {
         assert_eq!(fit(&[]), unchanged);
         assert_eq!(fit(&[judged([3.0, -3.0], 0, 0.0)]), unchanged);
         assert_eq!(fit(&[judged([0.0, 0.0], 0, 1.0)]), unchanged);
-        assert_eq!(
-            [sureness(unchanged, &[]), sureness(unchanged, &[judged([3.0, -3.0], 0, 0.0)])],
-            [1.0; 2]
-        );
+        let one_label = Judged { labels: [true, false, false], ..judged([3.0, -3.0], 0, 1.0) };
+        for judged in [judged([3.0, -3.0], 0, 0.0), judged([0.0, 0.0], 0, 1.0), one_label] {
+            assert_eq!(sureness(unchanged, &[judged]), 1.0, "{judged:?}");
+        }
+        assert_eq!(sureness(unchanged, &[]), 1.0);
     }
 }

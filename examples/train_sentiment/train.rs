@@ -107,28 +107,49 @@ impl Trial {
         let (unit, small) = quantise(weights.iter().flatten());
         let table: Vec<[i8; 2]> = weights.iter().map(|pair| pair.map(&small)).collect();
         let judged = validation(recipe, data, language, &table, unit, biases);
-        let of = |is: &dyn Fn(&Source) -> bool| -> Vec<Judged> {
-            judged.iter().filter(|(source, _)| is(source)).map(|(_, judged)| *judged).collect()
-        };
-        let calibration = |domain: Domain| {
-            let is_of = |it: &Source| it.domain == domain;
-            let balance = of(&|it| is_of(it) && it.calibrates != Calibrates::Sureness);
-            // A domain that nothing is known of is judged as the other one.
-            let fit = match balance.is_empty() {
-                true => fit(&of(&|it| it.calibrates != Calibrates::Sureness)),
-                false => fit(&balance),
-            };
-            let sure = of(&|it| is_of(it) && it.calibrates != Calibrates::Balance);
-            let Fit { scale, biases: [to_negative, to_positive] } = fit.times(sureness(fit, &sure));
-            let [negative, positive] = biases;
-            Calibration {
-                scale: unit * scale,
-                negative: negative * scale + to_negative,
-                positive: positive * scale + to_positive,
-            }
-        };
-        let calibrations = [Domain::Service, Domain::General].map(calibration);
+        let calibrations =
+            calibrations(&judged).map(|Fit { scale, biases: [to_negative, to_positive] }| {
+                let [negative, positive] = biases;
+                Calibration {
+                    scale: unit * scale,
+                    negative: negative * scale + to_negative,
+                    positive: positive * scale + to_positive,
+                }
+            });
         Self { calibrations, table }
+    }
+}
+
+/// With fewer texts a domain has no calibration of its own.
+const FEWEST_FITTED: usize = 30;
+
+/// How to read the table in messages to companies, and in other texts. A domain of which there are too
+/// few texts is read as the other one.
+fn calibrations(judged: &[(&Source, Judged)]) -> [Fit; 2] {
+    let of = |is: &dyn Fn(&Source) -> bool| -> Vec<Judged> {
+        let counts = |(source, judged): &&(&Source, Judged)| is(source) && judged.weight > 0.0;
+        judged.iter().filter(counts).map(|(_, judged)| *judged).collect()
+    };
+    let balances = |it: &Source| it.calibrates != Calibrates::Sureness;
+    let of_domain = |domain: Domain| {
+        let balance = of(&|it| it.domain == domain && balances(it));
+        let sure = of(&|it| it.domain == domain && it.calibrates != Calibrates::Balance);
+        let fit = match balance.len() < FEWEST_FITTED {
+            true if sure.len() < FEWEST_FITTED => return None,
+            true => fit(&of(&balances)),
+            false => fit(&balance),
+        };
+        // Where all count in both, the fit is as sure as it is right already.
+        let is_apart = |it: &Source| it.domain == domain && it.calibrates != Calibrates::Both;
+        match of(&is_apart).is_empty() || sure.len() < FEWEST_FITTED {
+            true => Some(fit),
+            false => Some(fit.times(sureness(fit, &sure))),
+        }
+    };
+    match [Domain::Service, Domain::General].map(of_domain) {
+        [Some(service), Some(general)] => [service, general],
+        [Some(one), None] | [None, Some(one)] => [one; 2],
+        [None, None] => [fit(&of(&balances)); 2],
     }
 }
 
@@ -165,7 +186,13 @@ fn validation<'a>(
         }
         let count = counts.get(&(row.source, row.label)).copied().unwrap_or(1);
         let source = recipe.sources.get(row.source)?;
-        let labels = [0, 1, 2].map(|label| counts.contains_key(&(row.source, label)));
+        // A source for the sureness alone may lack a label: that says nothing of the label.
+        let labels = match source.calibrates {
+            Calibrates::Sureness => {
+                [0, 1, 2].map(|label| counts.contains_key(&(row.source, label)))
+            }
+            Calibrates::Both | Calibrates::Balance => [true; 3],
+        };
         let weight = 1000.0 * source.weight / count as f32;
         Some((source, Judged { odds, label: row.label, weight, labels }))
     };
@@ -212,7 +239,8 @@ fn language_table(recipe: &Recipe, data: &Data) -> (LanguageCalibration, Vec<i8>
 fn domain_table(recipe: &Recipe, data: &Data) -> (DomainCalibration, Vec<i8>) {
     let example = |row: &Row| {
         let source = recipe.sources.get(row.source)?;
-        let is_usable = row.part == Part::Train && !row.features.domain.is_empty();
+        let is_usable =
+            row.part == Part::Train && source.weight > 0.0 && !row.features.domain.is_empty();
         let row_of = |hash: &u64| (hash >> (64 - recipe.domain_bits)) as u32;
         is_usable.then(|| Example {
             rows: row.features.domain.iter().map(row_of).collect(),

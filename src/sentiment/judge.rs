@@ -160,7 +160,8 @@ impl Totals {
         Odds { negative, positive, language: self.has_words.then_some(opinion.language) }
     }
 
-    /// How much of the general domain the text is, from 0 to 1: nearly a logistic curve, without a power.
+    /// How much of the general domain the text is, from 0 to 1: a straight line in place of a logistic
+    /// curve.
     fn general(&self, model: &Model) -> f32 {
         let calibration = model.domain();
         let root = (self.tokens as f32).sqrt();
@@ -294,7 +295,7 @@ impl Judge {
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
-        self.tokens.read(text);
+        let whole = self.weigh(model, text)?;
         let mut walk = Walk::new();
         for token in self.tokens.list() {
             if walk.step(token).role == Role::Contrast && cuts.len() < MOST_CLAUSES {
@@ -308,7 +309,10 @@ impl Judge {
         let (mut negative, mut positive) = (0.0_f32, 0.0_f32);
         for (from, to) in cuts.iter().zip(cuts.iter().skip(1)) {
             let clause = text.get(*from..*to).unwrap_or_default();
+            // Its language and its domain are those of the whole text.
+            let Totals { generality, tokens, .. } = whole;
             let totals = self.weigh(model, clause);
+            let totals = totals.map(|totals| Totals { generality, tokens, ..totals });
             let verdict = totals.map(|totals| totals.verdict(model, language, judging));
             let verdict = verdict.unwrap_or(Verdict::NOTHING);
             match verdict.label {

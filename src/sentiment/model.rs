@@ -35,6 +35,8 @@ const HEADER: usize = 156;
 const NAME: usize = 32;
 /// Larger files are no models, in bytes.
 const LARGEST: u64 = 128 << 20;
+/// Numbers of the header are no larger, on either side: far more than any is, and no sum of them is infinite.
+const LARGEST_NUMBER: f32 = 1e6;
 /// Tables larger than this are none of ours.
 const MOST_BITS: u32 = 24;
 
@@ -177,16 +179,19 @@ impl Model {
         let name = fields.take::<NAME>().unwrap_or_default();
         let manifest = fields.take::<32>().unwrap_or_default();
         let sizes = fields.take::<4>().unwrap_or([u8::MAX; 4]).map(u32::from);
-        let [bits, language_bits, domain_bits, _] = sizes;
+        let [bits, language_bits, domain_bits, unused] = sizes;
         let mut float = || fields.number().map_or(f32::NAN, f32::from_bits);
         let mut calibration =
             || Calibration { scale: float(), negative: float(), positive: float() };
         let calibrations = [(); 2].map(|()| [calibration(), calibration()]);
         let language = LanguageCalibration { scale: float(), bias: float(), margin: float() };
         let domain = DomainCalibration { scale: float(), bias: float() };
-        let are_finite = numbers(&calibrations, &language, &domain).into_iter().all(f32::is_finite);
-        let is_sized = sizes.into_iter().all(|bits| bits <= MOST_BITS) && bits.min(domain_bits) > 0;
-        if !are_finite || !is_sized || bytes.len() != length(bits, language_bits, domain_bits) {
+        let mut numbers = numbers(&calibrations, &language, &domain).into_iter();
+        let are_bounded = numbers.all(|number| number.abs() <= LARGEST_NUMBER);
+        let is_sized = sizes.into_iter().all(|bits| bits <= MOST_BITS)
+            && bits.min(domain_bits) > 0
+            && unused == 0;
+        if !are_bounded || !is_sized || bytes.len() != length(bits, language_bits, domain_bits) {
             return Err(refused(
                 "the sentiment model is damaged: its tables do not fit its header",
             ));

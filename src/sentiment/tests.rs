@@ -55,7 +55,7 @@ fn a_text_that_says_nothing_is_neutral_without_confidence() {
 }
 
 #[test]
-fn a_text_that_stands_for_media_says_nothing() {
+fn a_text_that_stands_for_media_is_neutral() {
     let marks = ["[image]", "[foto]", "[nota de voz]", "[sticker]", "<Media omitted>", "📷 Foto"];
     for text in marks {
         assert_eq!(judged(text).label, Label::Neutral, "{text:?}");
@@ -238,9 +238,17 @@ fn what_is_no_model_of_this_version_is_refused() {
     let mut huge = whole.clone();
     huge[84] = 60;
     insta::assert_snapshot!(refusal(with_sum(huge)), @"the sentiment model is damaged: its tables do not fit its header");
-    let mut endless = whole;
-    endless[88..92].copy_from_slice(&f32::NAN.to_le_bytes());
-    insta::assert_snapshot!(refusal(with_sum(endless)), @"the sentiment model is damaged: its tables do not fit its header");
+    let mut unknown = whole.clone();
+    unknown[87] = 1;
+    insta::assert_snapshot!(refusal(with_sum(unknown)), @"the sentiment model is damaged: its tables do not fit its header");
+    let with_scale = |scale: f32| {
+        let mut other = whole.clone();
+        other[88..92].copy_from_slice(&scale.to_le_bytes());
+        refusal(with_sum(other))
+    };
+    let [endless, infinite, huge] = [f32::NAN, f32::INFINITY, -3e38].map(with_scale);
+    insta::assert_snapshot!(endless, @"the sentiment model is damaged: its tables do not fit its header");
+    assert_eq!([&infinite, &huge], [&endless; 2]);
 }
 
 #[test]
