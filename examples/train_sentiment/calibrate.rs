@@ -37,11 +37,9 @@ pub(crate) fn fit(judged: &[Judged]) -> Fit {
     for _ in 0..2000 {
         let (mut scale, mut biases) = (0.0, [0.0; 2]);
         for Judged { odds, label, weight, .. } in judged {
-            let [negative, positive] = odds.map(|odds| odds / size);
-            let [to_negative, to_positive] = fit.biases;
-            let odds =
-                [negative * fit.scale + to_negative, 0.0, positive * fit.scale + to_positive];
-            let mut slopes = softmax(odds);
+            let odds = odds.map(|odds| odds / size);
+            let ([negative, positive], [to_negative, to_positive]) = (odds, fit.odds(odds));
+            let mut slopes = softmax([to_negative, 0.0, to_positive]);
             if let Some(slope) = slopes.get_mut(*label) {
                 *slope -= 1.0;
             }
@@ -93,8 +91,8 @@ pub(crate) fn sureness(fit: Fit, judged: &[Judged]) -> f32 {
 }
 
 impl Fit {
-    /// The log-odds under this fit.
-    fn odds(self, [negative, positive]: [f32; 2]) -> [f32; 2] {
+    /// What log-odds become under this fit.
+    pub(crate) fn odds(self, [negative, positive]: [f32; 2]) -> [f32; 2] {
         let [to_negative, to_positive] = self.biases;
         [negative * self.scale + to_negative, positive * self.scale + to_positive]
     }

@@ -107,15 +107,10 @@ impl Trial {
         let (unit, small) = quantise(weights.iter().flatten());
         let table: Vec<[i8; 2]> = weights.iter().map(|pair| pair.map(&small)).collect();
         let judged = validation(recipe, data, language, &table, unit, biases);
-        let calibrations =
-            calibrations(&judged).map(|Fit { scale, biases: [to_negative, to_positive] }| {
-                let [negative, positive] = biases;
-                Calibration {
-                    scale: unit * scale,
-                    negative: negative * scale + to_negative,
-                    positive: positive * scale + to_positive,
-                }
-            });
+        let calibrations = calibrations(&judged).map(|fit| {
+            let [negative, positive] = fit.odds(biases);
+            Calibration { scale: unit * fit.scale, negative, positive }
+        });
         Self { calibrations, table }
     }
 }
@@ -225,14 +220,8 @@ fn language_table(recipe: &Recipe, data: &Data) -> (LanguageCalibration, Vec<i8>
             }
         }
     }
-    let learning = Learning { epochs: 6, rate: 0.1, decay: 1e-6, dropout: 0.2, balance: 1.0 };
-    let table = learn::<2>(&examples, recipe.language_bits, &learning, 1);
-    let [english, spanish] = table.bias;
-    let weights: Vec<f32> =
-        table.weights.iter().map(|[english, spanish]| spanish - english).collect();
-    let (scale, small) = quantise(weights.iter());
-    let calibration = LanguageCalibration { scale, bias: spanish - english, margin: recipe.margin };
-    (calibration, weights.iter().copied().map(small).collect())
+    let (scale, bias, weights) = one_against_other(&examples, recipe.language_bits);
+    (LanguageCalibration { scale, bias, margin: recipe.margin }, weights)
 }
 
 /// The table that tells the general domain from that of service.
@@ -249,14 +238,19 @@ fn domain_table(recipe: &Recipe, data: &Data) -> (DomainCalibration, Vec<i8>) {
         })
     };
     let examples: Vec<Example> = data.rows.iter().filter_map(example).collect();
+    let (scale, bias, weights) = one_against_other(&examples, recipe.domain_bits);
+    (DomainCalibration { scale, bias }, weights)
+}
+
+/// The table that tells the second of two classes from the first: what a unit of its weights is worth,
+/// the log-odds where nothing is known, and the weights.
+fn one_against_other(examples: &[Example], bits: u32) -> (f32, f32, Vec<i8>) {
     let learning = Learning { epochs: 6, rate: 0.1, decay: 1e-6, dropout: 0.2, balance: 1.0 };
-    let table = learn::<2>(&examples, recipe.domain_bits, &learning, 1);
-    let [service, general] = table.bias;
-    let weights: Vec<f32> =
-        table.weights.iter().map(|[service, general]| general - service).collect();
+    let table = learn::<2>(examples, bits, &learning, 1);
+    let against = |[first, second]: [f32; 2]| second - first;
+    let weights: Vec<f32> = table.weights.iter().copied().map(against).collect();
     let (scale, small) = quantise(weights.iter());
-    let calibration = DomainCalibration { scale, bias: general - service };
-    (calibration, weights.iter().copied().map(small).collect())
+    (scale, against(table.bias), weights.iter().copied().map(small).collect())
 }
 
 impl Trained {

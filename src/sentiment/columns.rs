@@ -125,14 +125,16 @@ impl Judges {
             for ((verdict, totals), row) in verdicts.take(texts.len() - first) {
                 if wanted(row) == Wanted::Null {
                     builder.push_null();
-                } else if totals.is_none() {
-                    builder.push(&Verdict::NOTHING);
-                } else if self.judging.mixed {
-                    let text = texts.value(row);
-                    builder.push(&judge.with_sides(&self.model, text, verdict, &self.judging));
-                } else {
-                    builder.push(&verdict);
+                    continue;
                 }
+                builder.push(&match totals {
+                    None => Verdict::NOTHING,
+                    Some(totals) if self.judging.mixed => {
+                        let text = texts.value(row);
+                        judge.with_sides(&self.model, text, totals, verdict, &self.judging)
+                    }
+                    Some(_) => verdict,
+                });
             }
         }
         self.give_back(judge);

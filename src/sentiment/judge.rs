@@ -196,23 +196,24 @@ impl Judge {
         let Some(totals) = self.weigh(model, text) else { return Verdict::NOTHING };
         let verdict = totals.verdict(model, language, judging);
         match judging.mixed {
-            true => self.with_sides(model, text, verdict, judging),
+            true => self.with_sides(model, text, &totals, verdict, judging),
             false => verdict,
         }
     }
 
-    /// The verdict on `text`, which is mixed where its clauses say opposite things.
+    /// The verdict on `text`, of which these are the sums; mixed where its clauses say opposite things.
     pub(super) fn with_sides(
         &mut self,
         model: &Model,
         text: &str,
+        totals: &Totals,
         verdict: Verdict,
         judging: &Judging,
     ) -> Verdict {
         if verdict.language.is_none() {
             return verdict;
         }
-        match self.has_two_sides(model, text, verdict.language, judging) {
+        match self.has_two_sides(model, text, totals, verdict.language, judging) {
             Some(confidence) => Verdict { label: Label::Mixed, confidence, ..verdict },
             None => verdict,
         }
@@ -291,11 +292,12 @@ impl Judge {
         &mut self,
         model: &Model,
         text: &str,
+        whole: &Totals,
         language: Option<Language>,
         judging: &Judging,
     ) -> Option<f32> {
         let mut cuts = vec![0];
-        let whole = self.weigh(model, text)?;
+        self.tokens.read(text);
         let mut walk = Walk::new();
         for token in self.tokens.list() {
             if walk.step(token).role == Role::Contrast && cuts.len() < MOST_CLAUSES {
@@ -310,7 +312,7 @@ impl Judge {
         for (from, to) in cuts.iter().zip(cuts.iter().skip(1)) {
             let clause = text.get(*from..*to).unwrap_or_default();
             // Its language and its domain are those of the whole text.
-            let Totals { generality, tokens, .. } = whole;
+            let Totals { generality, tokens, .. } = *whole;
             let totals = self.weigh(model, clause);
             let totals = totals.map(|totals| Totals { generality, tokens, ..totals });
             let verdict = totals.map(|totals| totals.verdict(model, language, judging));

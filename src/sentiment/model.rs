@@ -158,14 +158,12 @@ impl Model {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let refused = |what: &str| Error::config(what.to_owned());
         let mut fields = Fields(bytes);
-        match fields.take::<8>().as_ref() {
-            Some(MAGIC) => {}
-            Some([b'A', b'C', b'Q', b'S', b'E', b'N', b'T', _]) => {
-                return Err(refused(
-                    "the sentiment model is in the format of another version: train it again",
-                ));
-            }
-            _ => return Err(refused("this is no sentiment model")),
+        let magic = fields.take::<8>();
+        if magic != Some(*MAGIC) {
+            return Err(refused(match magic.is_some_and(|it| it.starts_with(b"ACQSENT")) {
+                true => "the sentiment model is in the format of another version: train it again",
+                false => "this is no sentiment model",
+            }));
         }
         let sum = fields.number();
         if sum != bytes.get(12..).map(crc32fast::hash) {

@@ -135,13 +135,15 @@ fn example(name: &str) -> PathBuf {
     path
 }
 
+/// A word of two letters that no other number below 400 has.
+fn word(number: usize) -> String {
+    [number % 20, number / 20].map(|part| char::from(b'a' + part as u8)).iter().collect()
+}
+
 #[test]
 fn a_model_of_ones_own_is_trained_and_used() {
     let folder = Folder::new();
     // A language of its own, in which only its own messages say what is good.
-    let word = |number: usize| -> String {
-        [number % 20, number / 20].map(|part| char::from(b'a' + part as u8)).iter().collect()
-    };
     let line = |number: usize| match number % 3 {
         0 => format!("positive\tes\tzumba {0} la ranita {0}{0}\n", word(number)),
         1 => format!("negative\tes\tplof {0} el botijo {0}{0}\n", word(number)),
@@ -210,9 +212,6 @@ fn a_judged_message_has_words_of_its_own_and_a_source_counts_by_its_weight() {
 #[test]
 fn a_kind_of_text_is_told_as_surely_as_it_is_right() {
     let folder = Folder::new();
-    let word = |number: usize| -> String {
-        [number % 20, number / 20].map(|part| char::from(b'a' + part as u8)).iter().collect()
-    };
     // To companies `zumba` is always praise; in posts it is so two times of three.
     let lines = |about: &str, right_of: usize| -> String {
         let line = |number: usize| {
